@@ -1,0 +1,53 @@
+# Everything is set up by the targets themselves: `make demo` and `make test` need Python >= 3.11 and make, nothing else.
+#   PYTHON=python3.12     the Python that .venv is made with
+#   TORCH="..."           words for pip instead of `torch torchvision`, such as "torch torchvision --index-url URL"
+
+PYTHON ?= python3
+TORCH ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+OLD := import sys; sys.exit(sys.version_info < (3, 11))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-wheel lint clean
+
+help:
+	@echo "make demo        train on long-tailed digits and print one table"
+	@echo "make test        ruff, mypy, pytest (TAILWISE_DATA=DIR adds the tests on real data)"
+	@echo "make test-slow   the tests that take minutes"
+	@echo "make test-wheel  build the wheel and run it in an empty environment"
+	@echo "make lint        ruff and mypy alone"
+	@echo "make clean       remove .venv, caches and builds; runs stay"
+
+# Torch comes first, so that a chosen build is there before the package asks for any.
+$(INSTALLED): pyproject.toml
+	@test -x $(BIN)/pip || $(PYTHON) -c '$(OLD)' 2>/dev/null || \
+		{ echo "tailwise needs Python 3.11 or newer as $(PYTHON); name one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install $(or $(TORCH),torch torchvision)
+	$(BIN)/python -m pip install -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python examples/demo.py runs/demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+test-wheel: $(INSTALLED)
+	TORCH="$(TORCH)" bash tests/wheel.sh $(BIN)/python
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,45 @@
+"""tailwise: train, judge and ship recognisers on long-tailed data."""
+
+from tailwise import losses, metrics
+from tailwise.counts import as_counts
+from tailwise.losses import BCL, ELM, GML, RCL, CrossEntropy, LogitAdjusted, Objective
+from tailwise.priors import adjust
+from tailwise.queue import ClassQueue
+from tailwise.task import Task
+from tailwise.teacher import Ema, Frozen
+from tailwise.types import IGNORE, Batch, Model, Output, TailwiseError
+
+__all__ = [
+    "BCL",
+    "ELM",
+    "GML",
+    "IGNORE",
+    "RCL",
+    "Batch",
+    "ClassQueue",
+    "CrossEntropy",
+    "Ema",
+    "Frozen",
+    "LogitAdjusted",
+    "Model",
+    "Objective",
+    "Output",
+    "Run",
+    "TailwiseError",
+    "Task",
+    "adjust",
+    "as_counts",
+    "fit",
+    "losses",
+    "metrics",
+    "resume",
+]
+
+
+def __getattr__(name: str) -> object:
+    """`fit`, `resume` and `Run` load the trainer, and Lightning with it, only when asked for."""
+    if name in ("fit", "resume", "Run"):
+        from tailwise import train
+
+        return getattr(train, name)
+    raise AttributeError(f"module 'tailwise' has no attribute {name!r}")

@@ -1,0 +1,168 @@
+"""The command line: ``tailwise fit | evaluate | report``."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from tailwise.types import TailwiseError
+
+USAGE = """usage: tailwise COMMAND ...
+
+Train, judge and ship recognisers on long-tailed data.
+
+  fit SOURCE     train a recogniser and judge it; writes a run folder
+  evaluate RUN   judge a trained run again
+  report RUN...  print one run's card, or a table that compares runs over seeds
+  recipes        list the recipes inside the package
+
+  tailwise COMMAND --help    options of a command
+  tailwise --version
+
+examples:
+  tailwise fit digits --imbalance-factor 50 --objective LogitAdjusted
+  tailwise fit --recipe digits_lt/gml --seed 1 --out runs/gml-1
+  tailwise fit photos/ --objective BCL --epochs 50
+  tailwise report runs/*
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for a mistake that the user can mend, 130 when interrupted."""
+    command, *rest = list(sys.argv[1:] if words is None else words) or ["--help"]
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "fit": _fit,
+        "evaluate": _evaluate,
+        "report": _report,
+        "recipes": _recipes,
+        "--version": _version,
+    }
+    try:
+        if command in ("-h", "--help"):
+            print(USAGE, end="")
+        elif command in commands:
+            commands[command](rest)
+        else:
+            import difflib
+
+            near = difflib.get_close_matches(command, commands, n=1, cutoff=0.4)
+            raise TailwiseError(f"no command {command!r}; " + (f"did you mean {near[0]}?" if near else "see tailwise --help"))
+    except TailwiseError as error:
+        print(f"tailwise: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tailwise: interrupted; continue with `tailwise fit --resume RUN`", file=sys.stderr)
+        return 130
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors are ours: one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise TailwiseError(f"{self.prog.split()[-1]}: {message}; see {self.prog} --help")
+
+
+def _fit(words: list[str]) -> None:
+    parser = _Parser(prog="tailwise fit", allow_abbrev=False, add_help=False, description="Train a recogniser and judge it.")
+    add = parser.add_argument
+    add("source", nargs="?", help="digits, cifar10, cifar100, parquet, a folder of class folders, a .txt listing or a .csv")
+    add("-h", "--help", action="store_true", help="this page")
+    add("--recipe", metavar="NAME", help="a shipped recipe (tailwise recipes) or a YAML file")
+    add("--objective", metavar="NAME", help="CrossEntropy, LogitAdjusted, BCL, RCL, ELM, GML, …")
+    add("--imbalance-factor", metavar="F", help="make the training set long-tailed: largest over smallest class")
+    add("--epochs", metavar="N", help="passes over the training set")
+    add("--seed", metavar="N", help="of weights, order and augmentation")
+    add("--out", metavar="DIR", help="the run folder; default runs/SOURCE-RECIPE-SEED")
+    add("--resume", metavar="RUN", help="continue an interrupted run; takes no other option")
+    add("--overwrite", action="store_true", help="replace an older run in the folder")
+    add("--strict", action="store_true", help="refuse the data at the first bad image")
+    options, dotted = parser.parse_known_args(words)
+    if options.help:
+        _fit_help(parser)
+        return
+    for before, word in zip(["", *dotted], dotted, strict=False):
+        if not before.startswith("--") and not word.startswith("--"):
+            raise TailwiseError(f"fit: unexpected {word!r}; one source only, see tailwise fit --help")
+    from tailwise.train.fit import fit, resume
+
+    if options.resume is not None:
+        if len(words) > 2:
+            raise TailwiseError("fit --resume takes the run's own recipe; leave the other options out")
+        run = resume(options.resume)
+    else:
+        named = ("objective", "epochs", "seed")
+        dotted += [f"--{name}={getattr(options, name)}" for name in named if getattr(options, name) is not None]
+        factor = options.imbalance_factor
+        dotted += [f"--data.imbalance_factor={factor}"] if factor is not None else []
+        run = fit(
+            options.source,
+            recipe=options.recipe,
+            out=options.out,
+            overwrite=options.overwrite,
+            strict=options.strict or None,
+            overrides=dotted,
+        )
+    from tailwise.report.text import card
+
+    print(card(run.result))
+    print(f"run folder: {run.path}")
+
+
+def _fit_help(parser: argparse.ArgumentParser) -> None:
+    from tailwise.train import parse
+
+    print(parser.format_help())
+    print("any key of the recipe, for example --objective.tau 1.5 or --data.validation 0:\n")
+    options = parse.parser().format_help().split("\n\n", 1)[1]
+    print(options)
+
+
+def _evaluate(words: list[str]) -> None:
+    parser = _Parser(prog="tailwise evaluate", description="Judge a trained run again and rewrite its result.json.")
+    parser.add_argument("run", metavar="RUN", help="the folder that fit wrote")
+    path = parser.parse_args(words).run
+    from tailwise.report.text import card
+    from tailwise.train.fit import evaluate
+
+    print(card(evaluate(path).result))
+
+
+def _report(words: list[str]) -> None:
+    parser = _Parser(prog="tailwise report", description="One run's card, or a table of several with mean ± sd over seeds.")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders that fit wrote")
+    paths = parser.parse_args(words).runs
+    from tailwise.report.text import card, compare
+    from tailwise.train.run import Run
+
+    results = [Run(path).result for path in paths]
+    if len(results) == 1:
+        print(card(results[0]))
+        return
+    groups: dict[str, list[dict[str, object]]] = {}
+    for result in results:
+        groups.setdefault(str(result["recipe"]), []).append(result)
+    print(compare(groups))
+
+
+def _recipes(words: list[str]) -> None:
+    parser = _Parser(prog="tailwise recipes", description="The recipes inside the package.")
+    parser.parse_args(words)
+    from tailwise.train.parse import read, shipped
+
+    for name in shipped():
+        print(f"{name:28} {read(name).get('about', {}).get('row', '')}")
+
+
+def _version(words: list[str]) -> None:
+    from importlib.metadata import version
+
+    print(version("tailwise"))
+
+
+def script() -> None:
+    """What the installed command runs."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    script()

@@ -1,0 +1,175 @@
+"""Reading image files with care: every image is decoded once, and what cannot be used is skipped, listed and counted."""
+
+import csv
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from tailwise.counts import count_labels
+from tailwise.data.source import SMALL, Encoded, Images, Issue, Source, Split, Stacked, content_hash, to_rgb
+from tailwise.types import TailwiseError
+
+TOLERATED = 0.01
+"""The share of bad samples above which a source is refused."""
+
+_PRECEDENCE = ("test", "val", "train")  # of two equal images, the split named first keeps its copy
+_TASK = 256  # images per task of the thread pool: small images decode faster than a task starts
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image of a source, not yet looked at."""
+
+    path: str  # what reports call it
+    label: int
+    data: Path | bytes | None  # the file, or its content; None when the source names an image and has none
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one look at an image found."""
+
+    problem: str = ""
+    digest: bytes = b""
+    size: tuple[int, int] = (0, 0)
+    pixels: np.ndarray | None = None  # (H, W, 3) uint8 of an image with sides ≤ SMALL
+
+
+def examine(
+    name: str,
+    names: Sequence[str],
+    samples: Mapping[str, Sequence[Sample]],
+    *,
+    strict: bool = False,
+    issues_path: str | Path | None = None,
+) -> Source:
+    """The source made of the usable ``samples`` of each split; small images of one size are kept as pixels.
+
+    Skipped and listed in ``issues``: missing, empty, truncated, unreadable files, files that are no image, and exact
+    duplicates (equal bytes). Of two equal images in one split the first stays; test keeps its copy before val, val
+    before train, so that nothing trained on is tested on. With ``issues_path`` the list is also written there.
+    Raises `TailwiseError` when more than 1 % of all samples are bad (``strict``: one), when fewer than two classes
+    have training images, when val or test has a class that train lacks, and when a class loses its last one.
+    """
+    looks = {split: _look_at_all([sample.data for sample in of_split]) for split, of_split in samples.items()}
+    kept, issues = _sort_out(samples, looks)
+    if issues and issues_path is not None:
+        write_issues(issues, issues_path)
+    _refuse_if_many(name, issues, sum(map(len, samples.values())), strict, issues_path)
+    parts, hashed = {}, {}
+    for split, of_split in samples.items():
+        chosen = [of_split[i] for i in kept[split]]
+        seen = [looks[split][i] for i in kept[split]]
+        labels = torch.tensor([sample.label for sample in chosen], dtype=torch.int64)
+        groups = tuple(sample.group or "" for sample in chosen) if any(sample.group for sample in chosen) else None
+        parts[split] = Split(_images(chosen, seen), labels, groups)
+        hashed[split] = (labels, [look.digest for look in seen])
+    _check_classes(name, names, samples, parts)
+    return Source(name, tuple(names), parts, tuple(issues), content_hash(hashed))
+
+
+def write_issues(issues: Iterable[Issue], path: str | Path) -> None:
+    """Writes ``path,split,problem``, one line for each skipped sample; makes the folder where there is none."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "split", "problem"])
+        writer.writerows((issue.path, issue.split, issue.problem) for issue in issues)
+
+
+def _look_at_all(items: Sequence[Path | bytes | None]) -> list[_Look]:
+    tasks = [items[i : i + _TASK] for i in range(0, len(items), _TASK)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        warnings.simplefilter("ignore")  # Pillow warns about odd metadata of images that it reads well
+        return [look for task in pool.map(lambda task: [_look(item) for item in task], tasks) for look in task]
+
+
+def _look(item: Path | bytes | None) -> _Look:
+    if item is None:
+        return _Look("missing")
+    try:
+        content = item if isinstance(item, bytes) else item.read_bytes()
+    except FileNotFoundError:
+        return _Look("missing")
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        return _Look(f"unreadable: {error}")
+    if not content:
+        return _Look("empty file")
+    digest = hashlib.sha256(content).digest()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            size = image.size
+            if max(size) > SMALL:
+                image.draft("L", (1, 1))  # a JPEG's cheapest full read; other formats ignore it
+                image.load()
+                return _Look("", digest, size)
+            return _Look("", digest, size, np.asarray(image if image.mode == "RGB" else to_rgb(image)))
+    except UnidentifiedImageError:
+        return _Look("not an image")
+    except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error, …
+        return _Look("truncated" if "truncated" in str(error).lower() else f"unreadable: {error}")
+
+
+def _sort_out(
+    samples: Mapping[str, Sequence[Sample]], looks: Mapping[str, Sequence[_Look]]
+) -> tuple[dict[str, list[int]], list[Issue]]:
+    """Positions of the usable samples by split, and the issues of the others."""
+    kept: dict[str, list[int]] = {split: [] for split in samples}
+    issues: list[Issue] = []
+    first: dict[bytes, tuple[str, Sample]] = {}
+    for split in sorted(samples, key=_PRECEDENCE.index):
+        for i, (sample, look) in enumerate(zip(samples[split], looks[split], strict=True)):
+            if look.problem:
+                issues.append(Issue(sample.path, split, look.problem))
+            elif look.digest in first:
+                where, other = first[look.digest]
+                same = "duplicate" if other.label == sample.label else "duplicate with another label"
+                issues.append(Issue(sample.path, split, f"{same}: equals {other.path} in {where}"))
+            else:
+                first[look.digest] = (split, sample)
+                kept[split].append(i)
+    return kept, issues
+
+
+def _refuse_if_many(name: str, issues: Sequence[Issue], total: int, strict: bool, path: str | Path | None) -> None:
+    if not issues or (not strict and len(issues) <= TOLERATED * total):
+        return
+    listed = f"; the list is in {path}" if path is not None else ""
+    limit = "none is allowed with strict" if strict else f"at most {TOLERATED:.0%} may be"
+    raise TailwiseError(
+        f"{name}: {len(issues)} of {total} images are bad, {limit}; first: {issues[0].path} ({issues[0].problem}){listed}"
+    )
+
+
+def _images(samples: Sequence[Sample], looks: Sequence[_Look]) -> Images:
+    """Pixels in memory when all images are small and of one size, else the files or their bytes."""
+    arrays = [look.pixels for look in looks if look.pixels is not None]
+    if arrays and len(arrays) == len(looks) and len({look.size for look in looks}) == 1:
+        return Stacked(torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous())
+    return Encoded([sample.data for sample in samples if sample.data is not None])
+
+
+def _check_classes(
+    name: str, names: Sequence[str], samples: Mapping[str, Sequence[Sample]], parts: Mapping[str, Split]
+) -> None:
+    trained = parts["train"].counts(len(names))
+    given = count_labels(torch.tensor([sample.label for sample in samples["train"]], dtype=torch.int64), len(names))
+    if (lost := ((given > 0) & (trained == 0)).nonzero()).numel():
+        raise TailwiseError(f"{name}: class {names[int(lost[0])]!r} has no usable training image left; repair or remove it")
+    if int((trained > 0).sum()) < 2:
+        raise TailwiseError(f"{name}: fewer than two classes have training images; add another class")
+    for split, part in parts.items():
+        if (lacking := ((part.counts(len(names)) > 0) & (trained == 0)).nonzero()).numel():
+            raise TailwiseError(
+                f"{name}: class {names[int(lacking[0])]!r} is in {split} but not in train; add training images or remove it"
+            )

@@ -1,0 +1,139 @@
+"""Loaders: batches as a function of their number alone.
+
+The k-th training batch of a run follows from (seed, k): the epoch's order, each sample's key and so each augmentation.
+Resuming is a cursor, ranks take contiguous shares of one global batch, and the number of workers changes nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tailwise import rng
+from tailwise.data.source import Split
+from tailwise.data.views import Views
+from tailwise.types import Batch, TailwiseError
+
+_ORDER, _KEY = 0, 1  # the draws of one epoch: the order of the samples, and the samples' keys
+
+
+class TrainLoader:
+    """Shuffled batches without end, an epoch at a time: each ``iter`` gives the rest of the epoch at the cursor.
+
+    An epoch is a fresh permutation of the N samples, cut into global batches of ``batch_size · world``; rank r takes
+    the r-th contiguous share of each. What does not fill a global batch is dropped until the next permutation: ragged
+    shares cannot be gathered, BatchNorm fails on one sample, and a compiled model would be compiled again. When N is
+    smaller than one global batch, there is one batch of ⌊N / world⌋ samples a rank.
+
+    Raises `TailwiseError` when there are fewer samples than ranks.
+    """
+
+    def __init__(
+        self, split: Split, views: Views, *, batch_size: int, seed: int, rank: int = 0, world: int = 1, workers: int = 0
+    ) -> None:
+        samples = len(split.labels)
+        if batch_size < 1:
+            raise TailwiseError(f"batch size: must be at least 1, got {batch_size}")
+        if samples < world:
+            raise TailwiseError(f"training data: {samples} samples cannot feed {world} processes; use fewer processes")
+        self.split, self.views, self.seed, self.workers = split, views, seed, workers
+        self.rank, self.world = rank, world
+        self.share = min(batch_size, samples // world)
+        self.step = 0
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.split.labels) // (self.share * self.world)
+
+    def batch(self, step: int) -> Batch:
+        """This rank's share of the ``step``-th batch of the run, counted from 0 over all epochs."""
+        epoch, number = divmod(step, len(self))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, rng.permutation(len(self.split.labels), self.seed, epoch, _ORDER)
+        start = (number * self.world + self.rank) * self.share
+        position = torch.arange(start, start + self.share)
+        return _batch(self.split, self.views, self._order[position], rng.mix(self.seed, epoch, _KEY, position))
+
+    def seek(self, step: int) -> None:
+        """Continue at the ``step``-th batch of the run: the next ``iter`` gives the rest of that epoch."""
+        self.step = step
+
+    def state_dict(self) -> dict[str, int]:
+        """The cursor."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue at a saved cursor."""
+        self.seek(state["step"])
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches from the cursor to the end of its epoch; the cursor counts those handed out."""
+        end = (self.step // len(self) + 1) * len(self)
+        for batch in _read(self, range(self.step, end), self.workers):
+            self.step += 1
+            yield batch
+
+
+class EvalLoader:
+    """All samples once, in order, the last batch ragged; every key is 0."""
+
+    def __init__(self, split: Split, views: Views, *, batch_size: int, workers: int = 0) -> None:
+        if batch_size < 1:
+            raise TailwiseError(f"batch size: must be at least 1, got {batch_size}")
+        self.split, self.views, self.batch_size, self.workers = split, views, batch_size, workers
+
+    def __len__(self) -> int:
+        """Batches in all."""
+        return -(-len(self.split.labels) // self.batch_size)
+
+    def batch(self, step: int) -> Batch:
+        """The ``step``-th batch."""
+        index = torch.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split.labels)))
+        return _batch(self.split, self.views, index, torch.zeros_like(index))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Every batch, from the first."""
+        return _read(self, range(len(self)), self.workers)
+
+
+class _Steps(Dataset[Batch | TailwiseError]):
+    """A loader's batches by number, as torch's workers want them.
+
+    An error that the user can mend travels as a value: torch would hand it on as a traceback.
+    """
+
+    def __init__(self, loader: TrainLoader | EvalLoader, steps: range) -> None:
+        self.loader, self.steps = loader, steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, i: int) -> Batch | TailwiseError:
+        try:
+            return self.loader.batch(self.steps[i])
+        except TailwiseError as error:
+            return error
+
+
+def _read(loader: TrainLoader | EvalLoader, steps: range, workers: int) -> Iterator[Batch]:
+    """The batches of ``steps`` in order, made here or by workers."""
+    if workers == 0:
+        yield from map(loader.batch, steps)
+        return
+    made: Iterable[Batch | TailwiseError] = DataLoader(
+        _Steps(loader, steps),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else it would draw from the global one, and workers would change the model's dropout
+    )
+    for batch in made:
+        if isinstance(batch, TailwiseError):
+            raise batch
+        yield batch
+
+
+def _batch(split: Split, views: Views, index: Tensor, key: Tensor) -> Batch:
+    return Batch(views(split.images, index, key), split.labels[index], index, key)

@@ -1,0 +1,171 @@
+"""What every data source gives: images decoded on demand, labels, class names, and a hash of the content."""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tailwise.counts import count_labels
+from tailwise.types import TailwiseError
+
+SMALL = 64
+"""Images whose sides are at most this long are kept in memory as pixels: 64 × 64 × 3 bytes are about what a file takes."""
+
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""What sources call their splits, and what they are called here."""
+
+
+class Images(Protocol):
+    """A collection of RGB images, decoded when asked for."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int) -> Image.Image: ...
+    def subset(self, indices: Tensor) -> "Images":
+        """The images at ``indices`` (n,), in that order."""
+        ...
+
+
+class Stacked:
+    """Images of one size held in memory: ``pixels`` (N, 3, H, W) uint8."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != torch.uint8:
+            raise TailwiseError(f"pixels: expected uint8 (N, 3, H, W), got {pixels.dtype} {tuple(pixels.shape)}")
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+    def __getitem__(self, i: int) -> Image.Image:
+        return Image.fromarray(self.pixels[i].permute(1, 2, 0).contiguous().numpy())
+
+    def subset(self, indices: Tensor) -> "Stacked":
+        return Stacked(self.pixels[indices])
+
+
+class Encoded:
+    """Images as files or as encoded bytes, decoded each time they are asked for."""
+
+    def __init__(self, items: Sequence[Path | bytes]) -> None:
+        self.items = list(items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> Image.Image:
+        item = self.items[i]
+        try:
+            return decode(item)
+        except OSError as error:
+            where = f"image {i}" if isinstance(item, bytes) else str(item)
+            raise TailwiseError(f"{where}: cannot be read any more ({error}); was it changed since the start?") from error
+
+    def subset(self, indices: Tensor) -> "Encoded":
+        return Encoded([self.items[i] for i in indices.tolist()])
+
+
+def decode(item: Path | bytes) -> Image.Image:
+    """The image in a file, or in encoded bytes, as RGB; raises what Pillow raises."""
+    with Image.open(io.BytesIO(item) if isinstance(item, bytes) else item) as image:
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as RGB: gray is repeated, 16-bit gray keeps its upper byte, transparency is dropped."""
+    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
+        gray = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return Image.fromarray(gray).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images: one part of a source."""
+
+    images: Images
+    labels: Tensor  # (N,) int64 in 0..C-1
+    groups: tuple[str, ...] | None = None  # (N,) what must stay together when a part is held out
+
+    def subset(self, indices: Tensor) -> "Split":
+        """The samples at ``indices`` (n,), in that order."""
+        groups = None if self.groups is None else tuple(self.groups[i] for i in indices.tolist())
+        return Split(self.images.subset(indices), self.labels[indices], groups)
+
+    def counts(self, classes: int) -> Tensor:
+        """Samples per class (C,) int64."""
+        return count_labels(self.labels, classes)
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One sample that was skipped, and why: a row of ``data_issues.csv``."""
+
+    path: str
+    split: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: class names, splits ("train", and "val" and "test" where there are any), and what was skipped.
+
+    ``sha256`` is over the samples in use: split by split in the order of their names, the labels, then each image's
+    SHA-256 (of the file's bytes, or of the pixels where there is no file).
+    """
+
+    name: str
+    names: tuple[str, ...]
+    splits: Mapping[str, Split]
+    issues: tuple[Issue, ...]
+    sha256: str
+
+
+def content_hash(splits: Mapping[str, tuple[Tensor, Sequence[bytes]]]) -> str:
+    """SHA-256 of (labels, digest of each image) by split: the rule of `Source.sha256`."""
+    total = hashlib.sha256()
+    for split in sorted(splits):
+        labels, digests = splits[split]
+        total.update(f"{split} {len(labels)}\n".encode())
+        total.update(labels.numpy().astype("<i8").tobytes())
+        total.update(b"".join(digests))
+    return total.hexdigest()
+
+
+def stacked_source(name: str, names: Sequence[str], splits: Mapping[str, tuple[Tensor, Tensor]]) -> Source:
+    """A source from (pixels (N, 3, H, W) uint8, labels (N,)) by split, for data that comes without image files."""
+    digests = {
+        split: (labels, [hashlib.sha256(image.tobytes()).digest() for image in pixels.contiguous().numpy()])
+        for split, (pixels, labels) in splits.items()
+    }
+    parts = {split: Split(Stacked(pixels), labels) for split, (pixels, labels) in splits.items()}
+    return Source(name, tuple(names), parts, (), content_hash(digests))
+
+
+def stack_if_small(split: Split, limit: int = SMALL) -> Split:
+    """The split with its pixels in memory when all images have one size with sides ≤ ``limit``, else the split as it is."""
+    if isinstance(split.images, Stacked) or len(split.images) == 0:
+        return split
+    width, height = split.images[0].size
+    if max(width, height) > limit:
+        return split
+    pixels = torch.empty(len(split.images), height, width, 3, dtype=torch.uint8)
+    for i in range(len(split.images)):
+        image = split.images[i]
+        if image.size != (width, height):
+            return split
+        pixels[i] = torch.from_numpy(np.array(image))
+    return Split(Stacked(pixels.permute(0, 3, 1, 2).contiguous()), split.labels, split.groups)
+
+
+def class_name(c: int, names: Sequence[str]) -> str:
+    """Class ``c`` as an error calls it: by its name where there are ``names``, else by its number."""
+    return repr(names[c]) if names else str(c)

@@ -1,0 +1,102 @@
+"""Parquet files in the Hugging Face image layout: ``image: struct<bytes, path>``, ``label: int`` with ClassLabel names."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tailwise.data.checks import Sample, examine
+from tailwise.data.source import SPLIT_NAMES, Source
+from tailwise.data.sources.labels import numbered
+from tailwise.types import TailwiseError
+
+_NAME = re.compile(r"(train|test|val|valid|validation)(?:-(\d+)-of-(\d+))?\.parquet")
+
+
+def open_parquet(path: Path, *, strict: bool = False, issues_path: str | Path | None = None) -> Source:
+    """One parquet file (train only), or a folder with ``train``, ``val`` or ``validation``, ``test`` files or shards.
+
+    The image column is the first struct with a ``bytes`` field, the label column ``label`` or else the first
+    ClassLabel. Without names, classes are called "0".."C-1". Raises `TailwiseError` for files that are no parquet, no
+    such columns, labels that are missing, negative or out of range, missing shards, and what `examine` refuses.
+    """
+    files = {"train": [path]} if path.is_file() else _files_by_split(path)
+    names: tuple[str, ...] = ()
+    samples: dict[str, list[Sample]] = {}
+    for split, of_split in files.items():
+        samples[split] = []
+        for file in of_split:
+            stated, rows = _read(file)
+            if names and stated and names != stated:
+                raise TailwiseError(f"{file}: its class names differ from those of the files before it; give all one list")
+            names = names or stated
+            samples[split] += rows
+    every = [(split, sample) for split, rows in samples.items() for sample in rows]
+    if not names:
+        names = tuple(numbered([(sample.path, split, sample.label) for split, sample in every]))
+    for _, sample in every:
+        if not 0 <= sample.label < len(names):
+            raise TailwiseError(f"{sample.path}: label {sample.label} is out of range; it must lie in 0..{len(names) - 1}")
+    return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
+
+
+def _files_by_split(folder: Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*.parquet")):
+        if match := _NAME.fullmatch(file.name):
+            files.setdefault(SPLIT_NAMES[match[1]], []).append(file)
+    for split, of_split in files.items():
+        shards = {int(match[3]) for file in of_split if (match := _NAME.fullmatch(file.name)) and match[3]}
+        if shards and shards != {len(of_split)}:
+            raise TailwiseError(f"{folder}: {len(of_split)} files for {split}, but shards of {max(shards)}; complete them")
+    if "train" not in files:
+        there = ", ".join(sorted(file.name for file in folder.glob("*.parquet"))[:5])
+        raise TailwiseError(f"{folder}: no train.parquet and no train-00000-of-0000N.parquet; found {there}")
+    return files
+
+
+def _read(file: Path) -> tuple[tuple[str, ...], list[Sample]]:
+    """The class names that one file states, if any, and its rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(file)
+        image, label = _columns(file, schema)
+        table = pq.read_table(file, columns=[image, label], partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or ["damaged"])[0]
+        raise TailwiseError(f"{file}: cannot be read as parquet ({reason}); give another copy") from error
+    labels = table.column(label).to_pylist()
+    if None in labels:
+        raise TailwiseError(f"{file}#{labels.index(None)}: no label; fill it in or remove the row")
+    cells = table.column(image).to_pylist()
+    names = tuple(str(name) for name in _features(schema).get(label, {}).get("names") or ())
+    rows = enumerate(zip(labels, cells, strict=True))
+    return names, [Sample(f"{file}#{row}", value, cell and cell["bytes"]) for row, (value, cell) in rows]
+
+
+def _columns(file: Path, schema: Any) -> tuple[str, str]:
+    """The names of the image column and of the label column."""
+    import pyarrow as pa
+
+    images = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    features = _features(schema)
+    labels = [name for name in schema.names if name == "label" or features.get(name, {}).get("_type") == "ClassLabel"]
+    labels.sort(key=lambda name: name != "label")
+    if not images or not labels:
+        lacking = "label" if images else "image"
+        raise TailwiseError(f"{file}: no {lacking} column; its columns are {', '.join(schema.names)}")
+    if not pa.types.is_integer(schema.field(labels[0]).type):
+        raise TailwiseError(f"{file}: column {labels[0]!r} holds {schema.field(labels[0]).type}; labels must be whole numbers")
+    return images[0], labels[0]
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """The column descriptions that Hugging Face `datasets` writes into a schema; none when it did not write them."""
+    raw = (schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        features = json.loads(raw)["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}

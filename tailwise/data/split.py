@@ -1,0 +1,73 @@
+"""A part of the training images held out, class by class."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tailwise.data.source import class_name
+from tailwise.rng import permutation
+from tailwise.types import TailwiseError
+
+
+def hold_out(
+    labels: Tensor, fraction: float, seed: int, groups: Sequence[str] | None = None, names: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
+    """Indices (kept, held) into ``labels`` (N,), each sorted: about ``fraction`` of each class is held, at least one image.
+
+    With ``groups`` (N,) all images of a group go to one side, and each class keeps and holds at least one image; the
+    shares are then only near the fraction. A function of its arguments alone; ``names`` only serve the errors.
+    Raises `TailwiseError` for a fraction outside (0, 1), and for a class with fewer than two images (or groups).
+    """
+    if not 0 < fraction < 1:
+        raise TailwiseError(f"hold out: the fraction must lie between 0 and 1, got {fraction}")
+    counts = torch.bincount(labels)
+    if (few := (counts == 1).nonzero()).numel():
+        raise TailwiseError(
+            f"hold out: class {class_name(int(few[0]), names)} has 1 image, a split needs at least 2; add one, or give a "
+            "validation split"
+        )
+    wanted = (counts * fraction).round().to(torch.int64).clamp(min=1).minimum(counts - 1)
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    if groups is None:
+        for c in counts.nonzero()[:, 0].tolist():
+            of_class = (labels == c).nonzero()[:, 0]
+            held[of_class[permutation(len(of_class), seed, c)[: int(wanted[c])]]] = True
+    else:
+        chosen = _held_groups(labels, counts, wanted, seed, groups, names)
+        held = torch.tensor([group in chosen for group in groups])
+    return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
+
+
+def _held_groups(
+    labels: Tensor, counts: Tensor, wanted: Tensor, seed: int, groups: Sequence[str], names: Sequence[str]
+) -> set[str]:
+    """Greedy, rarest class first: takes groups in random order while that brings the class nearer to what is wanted."""
+    inside: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for group, label in zip(groups, labels.tolist(), strict=True):
+        inside[group][label] += 1
+    of_class: defaultdict[int, list[str]] = defaultdict(list)
+    for group in sorted(inside):
+        for c in inside[group]:
+            of_class[c].append(group)
+    have: Counter[int] = Counter()
+    chosen: set[str] = set()
+
+    def leaves_some(group: str) -> bool:
+        return all(have[c] + n < int(counts[c]) for c, n in inside[group].items())
+
+    for c in sorted(of_class, key=lambda c: int(counts[c])):
+        target = int(wanted[c])
+        for i in permutation(len(of_class[c]), seed, c).tolist():
+            group = of_class[c][i]
+            nearer = abs(have[c] + inside[group][c] - target) < abs(have[c] - target)
+            if group not in chosen and leaves_some(group) and (nearer or have[c] == 0):
+                chosen.add(group)
+                have.update(inside[group])
+        if have[c] == 0:
+            raise TailwiseError(
+                f"hold out: class {class_name(c, names)} cannot be split without tearing a group of images apart; it needs "
+                "images in at least 2 groups"
+            )
+    return chosen

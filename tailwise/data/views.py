@@ -1,0 +1,65 @@
+"""Views: from images and keys to the normalised float tensor that a model sees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from tailwise import rng
+from tailwise.data.augment import Augment, preset
+from tailwise.data.source import Images
+
+
+class Views(Protocol):
+    """V views of the images at ``index`` (B,), drawn from ``key`` (B,) alone: (V, B, 3, H, W) float32, normalised."""
+
+    def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation per channel of pixels in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 (…, 3, H, W) -> float32 of the same shape: (pixels / 255 − mean) / std."""
+        mean, std = (255 * torch.tensor(v).view(3, 1, 1) for v in (self.mean, self.std))
+        return pixels.float().sub_(mean).div_(std)
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What pretrained backbones were mostly trained with."""
+CIFAR = Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+"""The constants of the CIFAR-LT codes (the standard deviation is the mean of per-image ones)."""
+HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""Pixels to [−1, 1]."""
+
+
+def normalisation(source: str) -> Normalisation:
+    """The usual constants for a source by its name: CIFAR's, `HALF` for digits, else ImageNet's."""
+    name = source.lower()
+    if "cifar" in name:
+        return CIFAR
+    return HALF if "digits" in name else IMAGENET
+
+
+@dataclass(frozen=True)
+class MultiView:
+    """One augmentation per view; view v draws from (key, v), so that views differ and none depends on the others."""
+
+    augments: Sequence[Augment]
+    normalise: Normalisation
+
+    def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor:
+        """As `Views`."""
+        pixels = [augment(images, index, rng.mix(key, view)) for view, augment in enumerate(self.augments)]
+        return self.normalise(torch.stack(pixels))
+
+
+def multi_view(names: Sequence[str | Mapping[str, Mapping[str, Any]]], size: int, normalise: Normalisation) -> MultiView:
+    """The views that a recipe names, one preset each, at a picture size; raises as `preset`."""
+    return MultiView([preset(name, size) for name in names], normalise)

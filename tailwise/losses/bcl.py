@@ -1,0 +1,110 @@
+"""Balanced contrastive learning (Zhu et al., CVPR 2022)."""
+
+import torch
+from torch import Tensor
+
+from tailwise import distributed
+from tailwise.counts import Counts, count_labels
+from tailwise.distributed import global_mean
+from tailwise.kernels import class_lse
+from tailwise.losses.heads import Projection
+from tailwise.losses.logit_adjusted import logit_adjusted
+from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise
+from tailwise.losses.samples import samples
+from tailwise.types import Batch, Model, Output
+
+
+@full_precision
+def balanced_contrastive(
+    anchors: Tensor,  # (M, d) unit rows
+    labels: Tensor,  # (M,)
+    columns: Tensor,  # (N, d) unit rows, the anchors of all ranks among them
+    column_labels: Tensor,  # (N,) IGNORE allowed
+    position: Tensor,  # (M,) which column is the anchor itself
+    prototypes: Tensor,  # (C, d) unit rows, one for each class
+    temperature: float,
+    log_prior: Tensor | None = None,  # (C,) None for the uniform prior of BCL
+) -> Tensor:
+    """Class-averaged, class-complemented supervised contrast, per anchor (M,).
+
+    With S_ik = z_i · a_k / τ over the columns and the prototypes, n_c the number of those of class c, and w_ik = n_c,
+    one less for the anchor's own class::
+
+        ℓ_i = log Σ_{k≠i} π_{y_k} e^{S_ik} / w_ik  −  mean_{k≠i, y_k=y_i} S_ik  −  log π_{y_i}
+
+    Equation 9 of the BCL paper with π constant. The value for an IGNORE anchor is finite and means nothing.
+    """
+    classes, own = prototypes.shape[0], labels.clamp(min=0)
+    valid = column_labels >= 0
+    keys = torch.cat([columns, prototypes])
+    key_labels = torch.cat([column_labels, torch.arange(classes, device=labels.device)])
+    key_index = torch.arange(keys.shape[0], device=labels.device)
+    size = (count_labels(column_labels, classes) + 1).to(keys.dtype)
+    log_weight = -size.log() if log_prior is None else log_prior - size.log()
+    bias = torch.cat([log_weight[column_labels.clamp(min=0)].masked_fill(~valid, -torch.inf), log_weight])
+
+    lse = class_lse(anchors, keys, bias.clamp(min=-1e30), temperature, labels, key_labels, position, key_index)
+    others = (size[own] - 1).clamp(min=1)  # of the own class, without the anchor
+    every = torch.logaddexp(lse.others, lse.own + (size[own] / others).log())
+
+    members = columns.new_zeros(classes, columns.shape[1]).index_add(0, column_labels[valid], columns[valid])
+    rest = (members + prototypes)[own] - columns[position]
+    positive = (anchors * rest).sum(1) / others / temperature
+    return every - positive - (0.0 if log_prior is None else log_prior[own])
+
+
+class BCL(Objective):
+    """λ · logit-adjusted cross-entropy on the first view + μ · balanced contrast between the second and third.
+
+    Prototypes are a projection of the classifier's rows, so the contrast trains the classifier too. Defaults: λ = 1,
+    μ = 0.35, T = 0.1 as in the authors' code; the paper's CIFAR runs have λ = 2, μ = 0.6, a hidden width of 512 and 128
+    outputs. ``width`` and ``hidden`` default to half and all of the feature width.
+    """
+
+    views = 3
+    student_views = (0, 1, 2)
+
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        classifier_weight: float = 1.0,
+        contrast_weight: float = 0.35,
+        temperature: float = 0.1,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: int | None = None,
+    ) -> None:
+        super().__init__(counts, model)
+        width = width or max(model.dim // 2, 1)
+        self.classifier_weight, self.contrast_weight, self.temperature = classifier_weight, contrast_weight, temperature
+        self.pixels = pixels
+        self.projector = Projection(model.dim, width, hidden)
+        self.prototypes = Projection(model.dim, width, hidden)
+
+    def contrast(
+        self, anchors: Tensor, labels: Tensor, columns: Tensor, column_labels: Tensor, position: Tensor, rows: Tensor
+    ) -> Tensor:
+        """The contrastive value of each anchor; ``rows`` is the classifier (C, D)."""
+        prototypes = self.prototypes(rows)
+        return balanced_contrastive(anchors, labels, columns, column_labels, position, prototypes, self.temperature)
+
+    def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
+        """``{"cls": λ mean ℓ_LA, "con": μ mean ℓ_BCL}``."""
+        class_labels(batch, type(self).__name__)
+        logits, targets, weights = pointwise(out, batch)
+        classifier = global_mean(logit_adjusted(logits, targets, self.log_prior), weights)
+
+        features, labels, _ = samples(out.features[1:], batch, self.pixels)
+        anchors = self.projector(features).transpose(0, 1)  # (N, 2, d): gathering keeps the order of the global batch
+        columns = distributed.gather(anchors).flatten(0, 1)
+        views = anchors.shape[1]
+        labels = labels.repeat_interleave(views)
+        position = torch.arange(labels.numel(), device=labels.device) + distributed.rank() * labels.numel()
+        contrast = self.contrast(
+            anchors.flatten(0, 1), labels, columns, distributed.gather_keys(labels), position, out.classifier
+        )
+        return {
+            "cls": self.classifier_weight * classifier,
+            "con": self.contrast_weight * global_mean(contrast, labels >= 0),
+        }

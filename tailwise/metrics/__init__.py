@@ -1,0 +1,18 @@
+"""Metrics of long-tailed recognition: pure functions of tensors, each with its rule for classes that do not occur."""
+
+from tailwise.metrics.calibration import Reliability, ece, ece_by_group, reliability, top_k_accuracy
+from tailwise.metrics.shots import confusion, f1s, group_mean, precisions, recalls, summary
+
+__all__ = [
+    "Reliability",
+    "confusion",
+    "ece",
+    "ece_by_group",
+    "f1s",
+    "group_mean",
+    "precisions",
+    "recalls",
+    "reliability",
+    "summary",
+    "top_k_accuracy",
+]

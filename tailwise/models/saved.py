@@ -1,0 +1,82 @@
+"""A trained network on disk: ``model.safetensors`` and ``model.json``, the two files that are shipped."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from tailwise.models.model import Network
+from tailwise.types import Output, TailwiseError
+
+WEIGHTS, ABOUT = "model.safetensors", "model.json"
+
+
+def save(model: Network, folder: Path, about: Mapping[str, Any]) -> None:
+    """Write the weights and, beside them, how to rebuild the network (``network``) and whatever ``about`` says.
+
+    ``about`` may hold anything that JSON can, and tensors, which become lists: class names, image size, normalisation,
+    the prior that the logits carry. Each file is replaced whole or not at all. Raises `TailwiseError` when it cannot be.
+    """
+    from safetensors.torch import save as pack
+
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    text = json.dumps({"network": model.config, **about}, indent=2, default=_plain, ensure_ascii=False)
+    _replace(folder / WEIGHTS, pack(tensors))
+    _replace(folder / ABOUT, (text + "\n").encode())
+
+
+class Saved(nn.Module):
+    """The network of a run folder, rebuilt without any download; satisfies `tailwise.types.Model`.
+
+    ``about`` is the content of its ``model.json``. Raises `TailwiseError` when the folder does not hold a finished run.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        super().__init__()
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(run)
+        for name in (WEIGHTS, ABOUT):
+            if not (folder / name).is_file():
+                raise TailwiseError(f"{folder}: no {name} there; give the folder of a finished run, or train one")
+        try:
+            self.about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            self.network = Network(**self.about["network"])
+            self.network.load_state_dict(load_file(folder / WEIGHTS))
+        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise TailwiseError(f"{folder}: {WEIGHTS} and {ABOUT} cannot be used ({reason}); train the run again") from error
+        self.dim = self.network.dim
+        self.classes = self.network.classes
+
+    def forward(self, views: Tensor) -> Output:
+        """As `Network`."""
+        return self.network(views)  # type: ignore[no-any-return]
+
+
+def _plain(value: object) -> object:
+    """What JSON writes for a tensor or a path."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written to {ABOUT}")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that a full disk or a crash leaves the old one."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TailwiseError(f"{path}: could not be written ({error.strerror}); the file before it, if any, is whole") from error

@@ -1,0 +1,173 @@
+"""Results as plain text: a table that compares methods over seeds, and the card of one run.
+
+Pure functions of the result blocks that `tailwise.evaluate.judge` makes. Shares are shown in percent with one decimal,
+and what is undefined as n/a.
+"""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+WIDTH, NAME, GUTTER = 100, 20, 3
+"""Of a table, of its first column at least, and between two columns (rich's own), in characters."""
+
+SHOWN = 20
+"""A card lists every class up to this many, and above it only the ten of lowest recall."""
+
+GROUPS = ("many", "medium", "few")
+NOT_AVAILABLE = "n/a"
+
+
+def percent(share: float | None, sign: str = "") -> str:
+    """A share in percent with one decimal, or n/a; ``sign="+"`` also shows the sign of a gain."""
+    return NOT_AVAILABLE if share is None else f"{100 * share:{sign}.1f}"
+
+
+def spread(values: Iterable[float | None], scale: float = 1) -> str:
+    """Mean ± sample standard deviation (n − 1) of the defined values, with one decimal.
+
+    No spread for one value, n/a for none. How many are meant is added when some are undefined.
+    """
+    given = list(values)
+    defined = [scale * v for v in given if v is not None]
+    if not defined:
+        return NOT_AVAILABLE
+    text = f"{fmean(defined):.1f}"
+    if len(defined) > 1:
+        text += f" ± {stdev(defined):.1f}"
+    return text if len(defined) == len(given) else f"{text} ({len(defined)} of {len(given)})"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with the first column to the left and the others to the right, without colour codes.
+
+    It is at most 100 wide: long names in the first column are folded. Figures are never cut, and widen it if they must.
+    """
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    drawn.add_column(columns[0], overflow="fold")
+    rows = list(rows)
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(1, len(columns))]
+    for column in columns[1:]:
+        drawn.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    page = io.StringIO()
+    # class and run names are data: brackets and colons in them are not markup
+    width = max(WIDTH, NAME + sum(GUTTER + width for width in widths))
+    Console(file=page, width=width, color_system=None, markup=False, emoji=False, highlight=False).print(drawn)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+def _per_run(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> str:
+    """The value of a key when all runs agree on it, otherwise the values of each group; empty when no run states it."""
+    stated = {name: [*dict.fromkeys(str(r[key]) for r in runs if key in r)] for name, runs in results.items()}
+    different = {value for values in stated.values() for value in values}
+    if len(different) < 2:
+        return "".join(different)
+    return ", ".join(f"{name}: {' and '.join(values)}" for name, values in stated.items() if values)
+
+
+def _best_epoch(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The labelled best-epoch line of a group, if its runs have one."""
+    best = [run["best_epoch"] for run in runs if run.get("best_epoch")]
+    if not best:
+        return []
+    splits = " and ".join(dict.fromkeys(str(b["split"]) for b in best))
+    epochs = ", ".join(str(b["epoch"]) for b in best)
+    balanced = spread((b["balanced"] for b in best), 100)
+    return [f"Best epoch on {splits}, not in the table: {name} {balanced} (epoch {epochs})."]
+
+
+def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The comparison of methods: one row for each group of runs that differ in their seed, mean ± sd over the runs.
+
+    ``results`` maps a method's name to its result blocks. Below the table stand the selection rule, the edges and sizes
+    of the groups, data and epochs (for each method where they differ, since such rows are not comparable), and a
+    best-epoch line for each method whose runs state one.
+    """
+    rows = [
+        [
+            name,
+            str(len(runs)),
+            *(spread((run[key] for run in runs), 100) for key in ("balanced", *GROUPS)),
+            spread(((run["worst"] or {}).get("recall") for run in runs), 100),
+            spread(run.get("seconds") for run in runs),
+        ]
+        for name, runs in results.items()
+    ]
+    lines = [table(["method", "n", "all", *GROUPS, "worst class", "seconds"], rows), ""]
+    lines.append("Mean recall over classes in %, last epoch; mean ± sd over n seeds; n/a: no class in the group.")
+    groups = {_groups(run) for runs in results.values() for run in runs}
+    lines += [f"Training samples per class: {group}." for group in sorted(groups)]
+    for label, key in (("Data", "data"), ("Epochs", "epochs")):
+        stated = _per_run(results, key)
+        lines += [f"{label}: {stated}."] if stated else []
+    return "\n".join(lines + [line for name, runs in results.items() for line in _best_epoch(name, runs)]) + "\n"
+
+
+def _groups(result: Mapping[str, Any]) -> str:
+    """The shot groups of a result with their edges and numbers of classes."""
+    edges, sizes = result["edges"], result["classes_in_group"]
+    return ", ".join(f"{g} {edges[g]} ({sizes[g]} {'class' if sizes[g] == 1 else 'classes'})" for g in GROUPS)
+
+
+def _figures(figures: Mapping[str, float | None], sign: str = "") -> str:
+    return "   ".join(f"{name} {percent(value, sign)}" for name, value in figures.items())
+
+
+def _worst(result: Mapping[str, Any]) -> str:
+    return f"{percent(result['worst']['recall'])} ({result['worst']['name']})" if result["worst"] else NOT_AVAILABLE
+
+
+def _classes(result: Mapping[str, Any]) -> str:
+    """The table of all classes, or of the ten of lowest recall."""
+    classes = result["per_class"]
+    title = "Every class"
+    if len(classes) > SHOWN:
+        tested = [c for c in classes if c["recall"] is not None]
+        title = f"The ten of {len(classes)} classes with the lowest recall"
+        classes = sorted(tested, key=lambda c: float(c["recall"]))[:10]
+    rows = [[c["name"], str(c["train"]), str(c["test"]), percent(c["recall"]), percent(c["precision"])] for c in classes]
+    return f"{title}\n{table(['class', 'train', 'test', 'recall', 'precision'], rows)}"
+
+
+def card(result: Mapping[str, Any]) -> str:
+    """One run in full: its figures, then every class, or the ten of lowest recall when there are more than 20.
+
+    Beside the result block it shows what a run adds to it: ``recipe``, ``data``, ``seed``, ``epochs``, ``seconds`` and
+    the ``best_epoch``, labelled.
+    """
+    head = [f"{key} {result[key]}" for key in ("recipe", "data", "seed", "epochs") if key in result]
+    head += [f"{result['seconds']:.1f} seconds"] if "seconds" in result else []
+    shots = {group: result[group] for group in GROUPS}
+    gap, post_hoc, best = result["gap"], result["post_hoc"], result.get("best_epoch")
+    facts = {
+        "test samples": str(result["n_test"]),
+        "balanced accuracy": percent(result["balanced"]),
+        "overall accuracy": percent(result["overall"]),
+        "by shots": _figures(shots),
+        "groups": _groups(result) + " by training samples",
+        "by thirds": _figures(result["thirds"]),
+        "worst class": _worst(result),
+        "harmonic mean": percent(result["harmonic"]),
+        "geometric mean": percent(result["geometric"]),
+        "macro-F1": percent(result["macro_f1"]),
+        "ECE": _figures(result["ece"]),
+        "top-5": percent(result["top5"]),
+        "train - test gap": _figures(gap, "+") if gap else NOT_AVAILABLE,
+        "post-hoc": f"balanced {percent(post_hoc['balanced'])}   overall {percent(post_hoc['overall'])}   "
+        f"{_figures({g: post_hoc[g] for g in GROUPS})}   worst {_worst(post_hoc)}"
+        if post_hoc
+        else f"{NOT_AVAILABLE} (the logits carry no prior)",
+    }
+    if best:
+        facts["best epoch"] = f"{percent(best['balanced'])} at epoch {best['epoch']} on {best['split']}, not the result"
+    wide = max(map(len, facts))
+    lines = [f"{label:<{wide}}  {value}" for label, value in facts.items()]
+    title = "Result of the last epoch, in %"
+    return "\n".join([", ".join(head) or title, *([title] if head else []), "", *lines, "", _classes(result)]) + "\n"

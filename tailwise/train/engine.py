@@ -1,0 +1,152 @@
+"""One training run on Lightning, from weights to weights; knows nothing of methods, only of `Task`."""
+
+import functools
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from tailwise import distributed
+from tailwise.data.loader import EvalLoader, TrainLoader
+from tailwise.models import Network, save
+from tailwise.task import Task
+from tailwise.train.learner import Learner
+from tailwise.train.log import Clock, RunLogger, progress
+from tailwise.train.optim import sgd
+from tailwise.train.prepare import Prepared
+from tailwise.train.recipe import Engine, Recipe
+from tailwise.train.run import CHECKPOINT, Run
+from tailwise.types import TailwiseError
+
+CHECK_BATCH = 512
+"""Images per step when judging."""
+
+
+class Cursor(Callback):
+    """Sets the training data to the checkpoint's step: the loader may have handed out a batch that was never used."""
+
+    def __init__(self, loader: TrainLoader) -> None:
+        self.loader = loader
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self.loader.seek(checkpoint["global_step"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.loader.seek(trainer.global_step)
+
+
+def build_task(recipe: Recipe, prepared: Prepared) -> Task:
+    """The model and its objective, weights drawn from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    backbone = recipe.model.backbone
+    if backbone == "auto":
+        backbone = "resnet32" if prepared.size <= 64 else "resnet50"
+    model = Network(backbone, len(prepared.names), recipe.model.classifier, recipe.model.weights)
+    return Task(model, recipe.objective(prepared.counts, model))
+
+
+def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
+    """Train, continuing from ``last.ckpt`` where there is one, and write the model to ship; returns the seconds of training.
+
+    Raises `TailwiseError` when a term is not finite or the disk is full; the last good checkpoint survives both.
+    """
+    task, engine = build_task(recipe, prepared), recipe.engine
+    loader = TrainLoader(
+        prepared.train,
+        prepared.views(task.objective.views),
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        rank=distributed.rank(),
+        world=distributed.world(),
+        workers=engine.workers,
+    )
+    checked = EvalLoader(prepared.checked, prepared.plain(), batch_size=CHECK_BATCH, workers=engine.workers)
+    if engine.compile:
+        compile_networks(task)
+    clock = Clock()
+    learner = Learner(task, functools.partial(sgd, **vars(recipe.optim)), recipe.schedule, prepared.checked_name)
+    trainer = _trainer(run.path, recipe, [clock, Cursor(loader), *progress(engine.progress)])
+    last = run.path / CHECKPOINT
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning's own use of torch
+            warnings.filterwarnings("ignore", module="lightning.*", category=UserWarning)  # advice about its own loaders
+            trainer.fit(learner, loader, checked, ckpt_path=last if last.is_file() else None, weights_only=True)
+    except OSError as error:
+        raise TailwiseError(
+            f"{run.path}: could not be written ({error.strerror or error}); the last checkpoint is whole: free some space, "
+            f"then `tailwise fit --resume {run.path}`"
+        ) from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    about = {
+        "classes": prepared.names,
+        "image_size": prepared.size,
+        "normalisation": {"mean": prepared.normalise.mean, "std": prepared.normalise.std},
+        "train_counts": prepared.counts,
+        "carried_log_prior": task.objective.carried_log_prior.detach().cpu(),
+    }
+    save(task.model, run.path, about)  # type: ignore[arg-type]  # build_task made it a Network
+    return clock.seconds
+
+
+def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    engine = recipe.engine
+    saving = ModelCheckpoint(dirpath=folder, filename=Path(CHECKPOINT).stem, every_n_epochs=1, enable_version_counter=False)
+    saving.CHECKPOINT_EQUALS_CHAR = "-"
+    return Trainer(
+        accelerator=engine.accelerator,
+        devices=engine.devices,
+        strategy=_strategy(engine),
+        precision=precision(engine),
+        max_epochs=recipe.epochs,
+        check_val_every_n_epoch=min(engine.check_every, recipe.epochs),
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,  # the loader knows its rank
+        sync_batchnorm=engine.devices > 1 and torch.cuda.is_available(),
+        enable_model_summary=False,
+        enable_progress_bar=any("ProgressBar" in type(c).__name__ for c in callbacks),
+        logger=[RunLogger(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
+        callbacks=[*callbacks, saving],
+    )
+
+
+def _strategy(engine: Engine) -> Any:
+    if engine.devices == 1:
+        return "auto"
+    from lightning.pytorch.strategies import DDPStrategy
+
+    return DDPStrategy(forward_sync_buffers=False)  # a per-step broadcast would overwrite the queues of other ranks
+
+
+def precision(engine: Engine) -> Any:
+    """bf16 autocast where the hardware computes in it, else float32; or what the recipe says."""
+    if engine.precision != "auto":
+        return engine.precision
+    if torch.cuda.is_available() and engine.accelerator in ("auto", "gpu", "cuda"):
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if fast and engine.accelerator in ("auto", "cpu") else "32-true"
+
+
+def compile_networks(task: Task) -> None:
+    """torch.compile on the model and a teacher, in place; without a compiler one line says so and the run goes on."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        if not torch.cuda.is_available():
+            get_cpp_compiler()
+    except Exception as error:
+        print(f"engine.compile: no working C++ compiler ({type(error).__name__}), running without", file=sys.stderr)
+        return
+    for module in task.modules():
+        if isinstance(module, Network):
+            module.compile()

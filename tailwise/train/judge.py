@@ -1,0 +1,58 @@
+"""The end of every run: its model, as it will be loaded by its users, judged on the test split."""
+
+from typing import Any
+
+import torch
+
+from tailwise import metrics
+from tailwise.data.loader import EvalLoader
+from tailwise.evaluate import collect, judge
+from tailwise.train.engine import CHECK_BATCH
+from tailwise.train.prepare import Prepared
+from tailwise.train.recipe import Recipe
+from tailwise.train.run import RESULT, Run
+
+
+def judge_run(run: Run, recipe: Recipe, prepared: Prepared, seconds: float) -> dict[str, Any]:
+    """Write and return ``result.json``: every figure of `tailwise.evaluate.judge` for the last epoch's model.
+
+    Train accuracy for the gap is measured without augmentation and in eval mode. A best epoch is given only where the
+    epochs were looked at on a validation split.
+    """
+    saved = run.model()
+    if torch.cuda.is_available():
+        saved = saved.cuda()
+    workers = recipe.engine.workers
+    train = EvalLoader(prepared.train, prepared.plain(), batch_size=CHECK_BATCH, workers=workers)
+    test = EvalLoader(prepared.test, prepared.plain(), batch_size=CHECK_BATCH, workers=workers)
+    train_logits, train_labels = collect(saved, train)
+    train_confusion = metrics.confusion(train_logits.argmax(-1), train_labels, saved.classes)
+    carried = torch.tensor(saved.about["carried_log_prior"])
+    result = {
+        "recipe": run.manifest["recipe"],
+        "objective": getattr(recipe.objective, "args", [None])[-1].__name__,
+        "data": f"{prepared.source.name}{_tail(recipe)}",
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "seconds": round(seconds, 1),
+        "selection": "last epoch",
+        **judge(*collect(saved, test), prepared.counts, prepared.names, carried, train_confusion),
+        "best_epoch": _best(run) if prepared.checked_name == "val" else None,
+    }
+    run.write(RESULT, result)
+    return result
+
+
+def _tail(recipe: Recipe) -> str:
+    data = recipe.data
+    if data.counts is not None:
+        return f", counts of {data.counts}"
+    return "" if data.imbalance_factor is None else f"-LT, {data.profile} {data.imbalance_factor:g}"
+
+
+def _best(run: Run) -> dict[str, Any] | None:
+    looks = [(row["val_balanced"], row["epoch"]) for row in run.metrics() if "val_balanced" in row]
+    if not looks:
+        return None
+    balanced, epoch = max(looks)
+    return {"epoch": epoch + 1, "balanced": balanced, "split": "val"}

@@ -1,0 +1,99 @@
+"""What a run says while it trains: ``metrics.jsonl`` and ``metrics.csv``, a progress bar, or a line per epoch."""
+
+import csv
+import json
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+
+from tailwise.train.run import METRICS
+
+
+class RunLogger(Logger):
+    """Appends rows to ``metrics.jsonl``, also after a resume; ``metrics.csv`` is the same as a table."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        return "tailwise"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """The recipe is in ``recipe.yaml``."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """One row."""
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps({"step": step, **{k: _plain(v) for k, v in metrics.items()}}) + "\n")
+
+    def finalize(self, status: str) -> None:
+        """Write the table."""
+        path = self.folder / METRICS
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        with (self.folder / "metrics.csv").open("w", newline="") as file:
+            table = csv.DictWriter(file, columns)
+            table.writeheader()
+            table.writerows(rows)
+
+
+def _plain(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else round(float(value), 6)
+
+
+class Clock(Callback):
+    """Seconds spent training, over all resumes."""
+
+    def __init__(self) -> None:
+        self.before, self.started = 0.0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Up to now."""
+        return self.before + (time.perf_counter() - self.started)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        self.before = state_dict["seconds"]
+
+
+class Lines(Callback):
+    """One line per epoch on standard error, for logs and pipes, where a progress bar is noise."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.last = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        shown = {k.removesuffix("_epoch"): v for k, v in trainer.callback_metrics.items() if not k.endswith("_step")}
+        terms = "  ".join(f"{k} {float(v):.3f}" for k, v in shown.items())
+        seconds = time.perf_counter() - self.last
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {terms}  {seconds:.1f} s", file=sys.stderr)
+
+
+def progress(kind: str) -> list[Callback]:
+    """The callbacks for ``auto`` (a bar on a terminal, else lines), ``bar``, ``lines`` or ``none``."""
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    if kind == "auto":
+        kind = "bar" if sys.stderr.isatty() else "lines"
+    shown: dict[str, type[Callback]] = {"bar": RichProgressBar, "lines": Lines}
+    return [shown[kind]()] if kind in shown else []

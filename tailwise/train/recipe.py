@@ -1,0 +1,141 @@
+"""A recipe: everything that decides a run, as frozen dataclasses that YAML and the command line fill in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+
+from tailwise.losses import CrossEntropy, Objective
+from tailwise.train.optim import Cosine, Schedule
+from tailwise.types import Model
+
+MakeObjective = Callable[[Tensor, Model], Objective]
+"""An objective with its options set, waiting for class counts (C,) and the model."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which images, and how they are made long-tailed, split and augmented.
+
+    Args:
+        source: digits, cifar10, cifar100, a parquet file or folder, a folder of class folders, a .txt listing or a .csv.
+        imbalance_factor: make the training set long-tailed: largest over smallest class, at least 1.
+        profile: shape of the long tail: exponential, or a step half-way through the classes.
+        largest: images of the largest class; by default as many as the data allow.
+        counts: a file with the number of training images per class, instead of a factor.
+        allow_empty: let the profile leave classes without any training image.
+        subset_seed: which images are kept; 0 gives the subsets of the published CIFAR-LT code.
+        validation: share of each class held out of the training set; 0 takes none. Ignored where the source has one.
+        test: share of each class held out for the test where the source has no test split.
+        views: one augmentation per view; the last one serves all further views that the objective needs. By default shift
+            for digits, crop_flip up to 64 pixels, resized_crop_flip above.
+        image_size: side of the square that the model sees, in pixels; by default the data's own when small, else 224.
+        strict: refuse the data at the first bad image instead of skipping up to 1 %.
+        download: where torchvision's data sets are kept.
+    """
+
+    source: str = "digits"
+    imbalance_factor: float | None = None
+    profile: Literal["exp", "step"] = "exp"
+    largest: int | None = None
+    counts: str | None = None
+    allow_empty: bool = False
+    subset_seed: int = 0
+    validation: float = 0.1
+    test: float = 0.2
+    views: tuple[str | dict[str, dict[str, Any]], ...] = ()
+    image_size: int | None = None
+    strict: bool = False
+    download: str = "~/.cache/tailwise"
+
+
+@dataclass(frozen=True)
+class Net:
+    """The network that is trained and shipped.
+
+    Args:
+        backbone: resnet20, resnet32, resnet56, … for small images, or any model of timm; auto is resnet32 up to 64 pixels,
+            resnet50 above.
+        classifier: linear, or cosine with scale 30.
+        weights: none, pretrained, or the path of a checkpoint of the backbone.
+    """
+
+    backbone: str = "auto"
+    classifier: Literal["linear", "cosine"] = "linear"
+    weights: str = "none"
+
+
+@dataclass(frozen=True)
+class Optim:
+    """Stochastic gradient descent with momentum.
+
+    Args:
+        lr: peak learning rate.
+        momentum: of SGD.
+        nesterov: look ahead.
+        weight_decay: on parameters with two or more axes; biases, norms and temperatures are never decayed.
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the run is computed; changes speed, not the method.
+
+    Args:
+        accelerator: auto, cpu, gpu or mps.
+        devices: how many of them.
+        precision: auto picks bf16 where the hardware has it, else 32-true.
+        compile: compile the networks with torch.compile (needs a C++ compiler on the CPU).
+        workers: processes that read and augment images.
+        check_every: epochs between two looks at validation.
+        threads: CPU threads; 0 leaves torch's choice.
+        progress: auto is a bar on a terminal and lines elsewhere.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    compile: bool = False
+    workers: int = 0
+    check_every: int = 1
+    threads: int = 0
+    progress: Literal["auto", "bar", "lines", "none"] = "auto"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, on what, and how.
+
+    Args:
+        about: paper, table row, claimed number and its source, cost; says nothing to the trainer.
+        needs: runs that come first, by name: a recipe to train, or the folder of a finished run.
+        objective: what training minimises.
+        schedule: how the learning rate moves.
+        epochs: passes over the training set.
+        batch_size: samples per step and process.
+        seed: of the weights, the order and the augmentation.
+    """
+
+    about: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, str] = field(default_factory=dict)
+    data: Data = field(default_factory=Data)
+    model: Net = field(default_factory=Net)
+    objective: MakeObjective = CrossEntropy
+    optim: Optim = field(default_factory=Optim)
+    schedule: Schedule = field(default_factory=Cosine)
+    epochs: int = 30
+    batch_size: int = 128
+    seed: int = 0
+    engine: Engine = field(default_factory=Engine)
+
+    def __post_init__(self) -> None:
+        from tailwise.types import TailwiseError
+
+        if self.epochs < 1 or self.batch_size < 1:
+            raise TailwiseError(f"recipe: epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")

@@ -1,0 +1,134 @@
+"""A run is a folder; this file knows what lies where in it."""
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from tailwise.models import Saved
+from tailwise.types import TailwiseError
+
+RECIPE, MANIFEST, RESULT, METRICS, CHECKPOINT, ISSUES = (
+    "recipe.yaml",
+    "manifest.json",
+    "result.json",
+    "metrics.jsonl",
+    "last.ckpt",
+    "data_issues.csv",
+)
+
+
+class Run:
+    """A run folder, finished or not.
+
+    ``recipe.yaml`` is the resolved recipe, ``manifest.json`` says on what data, hardware and versions it ran,
+    ``metrics.jsonl`` and ``metrics.csv`` are its log, ``last.ckpt`` continues it, ``model.safetensors`` with
+    ``model.json`` is what is shipped, ``result.json`` is the judgement. Runs that it needed lie in ``needs/``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / RECIPE).is_file():
+            raise TailwiseError(f"{self.path}: not a run of tailwise (no {RECIPE} there); give the folder that fit wrote")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def recipe_text(self) -> str:
+        """The resolved recipe as YAML."""
+        return (self.path / RECIPE).read_text(encoding="utf-8")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has been judged."""
+        return (self.path / RESULT).is_file()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Data, versions, hardware, seed."""
+        return self._json(MANIFEST)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The judgement of the last epoch's model on the test split."""
+        return self._json(RESULT)
+
+    def model(self) -> Saved:
+        """The trained network, in eval mode."""
+        return Saved(self.path).eval()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The logged rows."""
+        path = self.path / METRICS
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """A JSON file of the run, replaced whole."""
+        write_json(self.path / name, content)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        if not path.is_file():
+            raise TailwiseError(f"{self.path}: no {name} yet; finish the run with `tailwise fit --resume {self.path}`")
+        try:
+            return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+        except json.JSONDecodeError as error:
+            raise TailwiseError(f"{path}: not readable ({error}); repeat `tailwise evaluate {self.path}`") from error
+
+
+def new_folder(path: Path, overwrite: bool) -> None:
+    """Make an empty folder for a run; an older run there goes only with ``overwrite``, anything else never.
+
+    What the older run needed (its teachers) is kept: it is finished work and is checked before it is used again.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not overwrite:
+            raise TailwiseError(f"{path}: exists already; choose another --out, continue with --resume, or pass --overwrite")
+        if not path.is_dir() or not (path / RECIPE).is_file():
+            raise TailwiseError(f"{path}: is not a run of tailwise, so it is not overwritten; choose another --out")
+        for entry in path.iterdir():
+            if entry.name != "needs":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TailwiseError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that a full disk or a crash leaves the old file."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TailwiseError(f"{path}: could not be written ({error.strerror}); free some space and repeat") from error
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions, hardware and date: what a figure depends on besides the recipe."""
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    packages = ("tailwise", "torch", "torchvision", "lightning", "timm", "numpy")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus, "threads": torch.get_num_threads()},
+    }
+
+
+def _cpu() -> str:
+    import platform
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,46 @@
+"""The values that flow through tailwise: `Batch` goes in, `Output` comes out of a `Model`.
+
+Shapes, here and everywhere: V views, B samples, C classes, D feature width, K keys, N drawn samples, ``*X`` the axes of
+one input, ``*S`` the sample axes: ``(B,)`` for images and feature rows, ``(B, H, W)`` for pixels. Class and channel are
+the last axis.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+IGNORE = -100
+"""The label of a sample that takes part in nothing (torch's own convention)."""
+
+
+class TailwiseError(ValueError):
+    """A mistake that the user can mend: one line saying what is wrong, where, and what to do. The command exits 2."""
+
+
+class Batch(NamedTuple):
+    """One step's input."""
+
+    views: Tensor  # (V, B, *X) V augmentations of the same B samples; X = (3, H, W) or (F,)
+    labels: Tensor  # (B,) or (B, H, W) int64, IGNORE allowed; (B, C) float for mixed targets
+    index: Tensor  # type: ignore[assignment]  # (B,) int64: which training sample this is; hides tuple.index
+    key: Tensor  # (B,) int64: this draw's random key, from rng.py
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says about the views it saw."""
+
+    logits: Tensor  # (V', *S, C)
+    features: Tensor  # (V, *s, D) what the classifier reads; s = (B,) or (B, h, w)
+    classifier: Tensor  # (C, D) the classifier's rows, in the graph
+    scale: float = 1.0  # of a cosine classifier; 1 for a linear one
+
+
+class Model(Protocol):
+    """A backbone with its classifier: exactly what is deployed."""
+
+    dim: int
+    classes: int
+
+    def __call__(self, views: Tensor) -> Output: ...

@@ -1,0 +1,50 @@
+"""Projection heads: unit rows of any leading shape, and batch statistics that survive a batch of one."""
+
+import pytest
+import torch
+from torch import nn
+
+from tailwise.losses.heads import Projection, RowNorm
+
+
+@pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 3, 4), (1,), (0,)])
+def test_rows_of_any_leading_axes_become_unit_rows(leading: tuple[int, ...]) -> None:
+    rows = Projection(6, 4)(torch.randn(*leading, 6))
+    assert rows.shape == (*leading, 4)
+    torch.testing.assert_close(rows.norm(dim=-1), torch.ones(leading))
+
+
+def test_leading_axes_do_not_matter() -> None:
+    head, x = Projection(6, 4, hidden=9), torch.randn(2, 5, 6)
+    torch.testing.assert_close(head(x).flatten(0, 1), head(x.flatten(0, 1)))
+
+
+def test_the_norm_is_a_choice() -> None:
+    assert not list(Projection(6, 4, norm=lambda _: nn.Identity()).buffers())
+    assert isinstance(Projection(6, 4, hidden=9, norm=nn.LayerNorm).layers[1], nn.LayerNorm)
+
+
+def test_half_precision_rows_are_normalised_in_single() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rows = Projection(6, 4)(torch.randn(5, 6))
+    assert rows.dtype == torch.float32
+    torch.testing.assert_close(rows.norm(dim=-1), torch.ones(5))
+
+
+def test_batch_statistics_are_those_of_batch_norm() -> None:
+    ours, theirs, x = RowNorm(3), nn.BatchNorm1d(3), torch.randn(4, 3)
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_too_few_rows_for_statistics_use_the_running_ones(rows: int) -> None:
+    norm = RowNorm(3)
+    norm(torch.randn(8, 3) + 2)
+    before, x = {k: v.clone() for k, v in norm.state_dict().items()}, torch.randn(rows, 3)
+    trained = norm(x)
+    torch.testing.assert_close(norm.state_dict(), before)
+    torch.testing.assert_close(trained, norm.eval()(x))
+    trained.sum().backward()
+    assert norm.weight.grad is not None

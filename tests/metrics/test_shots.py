@@ -1,0 +1,147 @@
+"""Shot metrics against scikit-learn and scipy, with classes absent from truth, from prediction, and from both."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import gmean, hmean
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+
+from tailwise.counts import FEW, MANY
+from tailwise.metrics import confusion, f1s, group_mean, precisions, recalls, summary
+from tailwise.types import IGNORE, TailwiseError
+
+# scikit-learn's remarks on such data; its figures are what they should be
+pytestmark = pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+
+CIFAR10_LT_100 = torch.tensor([5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
+    """Truth and prediction over C classes, most of which may never occur."""
+    classes = draw(st.integers(1, 8))
+    a_class = st.integers(0, classes - 1)
+    pairs = draw(st.lists(st.tuples(a_class, a_class), min_size=1, max_size=40))
+    return [t for t, _ in pairs], [p for _, p in pairs], classes
+
+
+def matrix(truth: list[int], guess: list[int], classes: int) -> torch.Tensor:
+    return confusion(torch.tensor(guess), torch.tensor(truth), classes)
+
+
+@given(answers())
+def test_per_class_figures_agree_with_sklearn(drawn: tuple[list[int], list[int], int]) -> None:
+    truth, guess, classes = drawn
+    labels = list(range(classes))
+    m = matrix(truth, guess, classes)
+    assert m.dtype == torch.int64
+    assert m.tolist() == confusion_matrix(truth, guess, labels=labels).tolist()
+
+    true = torch.tensor([c in truth for c in labels])
+    either = torch.tensor([c in truth or c in guess for c in labels])
+    for ours, reference, defined in (
+        (recalls(m), recall_score, true),
+        (precisions(m), precision_score, either),
+        (f1s(m), f1_score, either),
+    ):
+        theirs = torch.tensor(reference(truth, guess, labels=labels, average=None, zero_division=0))
+        torch.testing.assert_close(ours[defined], theirs[defined], rtol=0, atol=1e-12)
+        assert ours[~defined].isnan().all()
+
+
+@given(answers())
+def test_summary_agrees_with_sklearn_and_scipy(drawn: tuple[list[int], list[int], int]) -> None:
+    truth, guess, classes = drawn
+    found = summary(matrix(truth, guess, classes), torch.ones(classes, dtype=torch.int64))
+    recall = recall_score(truth, guess, labels=sorted(set(truth)), average=None, zero_division=0)
+    assert found["overall"] == pytest.approx(accuracy_score(truth, guess))
+    assert found["balanced"] == pytest.approx(balanced_accuracy_score(truth, guess))
+    assert found["macro_f1"] == pytest.approx(f1_score(truth, guess, average="macro", zero_division=0))
+    assert found["worst"]["recall"] == pytest.approx(recall.min())
+    assert found["worst"]["class"] == sorted(set(truth))[int(recall.argmin())]
+    assert found["harmonic"] == pytest.approx(0.0 if recall.min() == 0 else hmean(recall))
+    assert found["geometric"] == pytest.approx(0.0 if recall.min() == 0 else gmean(recall))
+
+
+@given(st.data())
+def test_group_values_are_means_of_the_groups_recalls(data: st.DataObject) -> None:
+    truth, guess, classes = data.draw(answers())
+    counts = data.draw(st.lists(st.sampled_from([0, FEW - 1, FEW, MANY, MANY + 1]), min_size=classes, max_size=classes))
+    found = summary(matrix(truth, guess, classes), torch.tensor(counts))
+    inside = {"many": lambda n: n > 100, "medium": lambda n: 20 <= n <= 100, "few": lambda n: n < 20}
+    for name, rule in inside.items():
+        members = [c for c in range(classes) if rule(counts[c])]
+        assert found["classes_in_group"][name] == len(members)
+        tested = [c for c in members if c in truth]
+        hits = [np.mean([g == t for t, g in zip(truth, guess, strict=True) if t == c]) for c in tested]
+        assert found[name] == (pytest.approx(np.mean(hits)) if tested else None)
+
+
+def test_cifar10_lt_100_has_no_few_shot_class() -> None:
+    m = torch.eye(10, dtype=torch.int64) * 7
+    m[9] = torch.tensor([3, 0, 0, 0, 0, 0, 0, 0, 0, 1])
+    found = summary(m, CIFAR10_LT_100)
+    assert found["classes_in_group"] == {"many": 8, "medium": 2, "few": 0}
+    assert found["edges"] == {"many": "> 100", "medium": "20 to 100", "few": "< 20"}
+    assert (found["many"], found["medium"], found["few"]) == (1.0, (1 + 0.25) / 2, None)
+    assert found["thirds"] == {"head": 1.0, "middle": 1.0, "tail": pytest.approx((1 + 1 + 0.25) / 3)}
+    assert found["worst"] == {"class": 9, "recall": 0.25}
+    assert found["harmonic"] == pytest.approx(10 / (9 + 4))
+    assert found["geometric"] == pytest.approx(0.25**0.1)
+
+
+def test_a_recall_of_zero_makes_both_means_zero() -> None:
+    found = summary(torch.tensor([[5, 0], [2, 0]]), torch.tensor([10, 10]))
+    assert (found["harmonic"], found["geometric"], found["balanced"]) == (0.0, 0.0, 0.5)
+    assert (found["recall"], found["precision"]) == ([1.0, 0.0], [5 / 7, 0.0])
+
+
+def test_undefined_figures_are_none() -> None:
+    found = summary(torch.tensor([[1, 0, 0], [1, 0, 0], [0, 0, 0]]), torch.tensor([3, 2, 1]))
+    assert found["recall"] == [1.0, 0.0, None]
+    assert found["precision"] == [0.5, 0.0, None]
+    assert found["thirds"]["tail"] is None
+    nothing = summary(torch.zeros(2, 2, dtype=torch.int64), torch.tensor([3, 2]))
+    undefined = ("overall", "balanced", "few", "worst", "harmonic", "geometric", "macro_f1")
+    assert [nothing[key] for key in undefined] == [None] * 7
+
+
+def test_ignored_samples_and_pixel_axes() -> None:
+    labels = torch.tensor([[0, 1], [IGNORE, 1]])
+    assert confusion(torch.tensor([[0, 0], [1, 1]]), labels, 2).tolist() == [[1, 0], [1, 1]]
+
+
+def test_group_mean_skips_undefined_values() -> None:
+    values = torch.tensor([0.25, math.nan, 0.75])
+    assert group_mean(values, torch.tensor([True, True, True])) == 0.5
+    assert group_mean(values, torch.tensor([False, True, False])) is None
+    assert group_mean(values, torch.tensor([False, False, False])) is None
+
+
+@pytest.mark.parametrize(
+    ("predictions", "labels", "message"),
+    [
+        ([0, 1], [0], "differ in shape"),
+        ([0, 2], [0, 1], "prediction 2 is outside 0..1"),
+        ([0, 1], [0, -1], "label -1 is outside 0..1"),
+    ],
+)
+def test_mistakes_are_named(predictions: list[int], labels: list[int], message: str) -> None:
+    with pytest.raises(TailwiseError, match=message):
+        confusion(torch.tensor(predictions), torch.tensor(labels), 2)
+
+
+def test_summary_refuses_counts_of_other_classes() -> None:
+    with pytest.raises(TailwiseError, match="3 training counts for 2 classes"):
+        summary(torch.eye(2, dtype=torch.int64), torch.tensor([1, 2, 3]))

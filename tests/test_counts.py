@@ -1,0 +1,148 @@
+"""Class counts and what follows from them, with the rule for zero counts."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailwise.counts import (
+    absent,
+    allocate,
+    as_counts,
+    count_labels,
+    effective_number,
+    imbalance_factor,
+    log_prior,
+    shot_groups,
+    thirds,
+)
+from tailwise.types import IGNORE, TailwiseError
+
+some_counts = st.lists(st.integers(0, 10**9), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize("counts", [[3, 0, 2], {"a": 3, "b": 0, "c": 2}, torch.tensor([3.0, 0, 2]), (3, 0, 2)])
+def test_counts_from_what_people_have(counts: object) -> None:
+    made = as_counts(counts)
+    assert made.dtype == torch.int64
+    assert made.tolist() == [3, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([], "one whole number per class"),
+        ([[1, 2]], "one whole number per class"),
+        ([0.2, 0.8], "fractions"),
+        ([5, -1], "negative count for class 1"),
+        ([5, math.nan], "not finite"),
+        ([5, math.inf], "not finite"),
+    ],
+)
+def test_what_is_no_count_is_refused(counts: list[float], message: str) -> None:
+    with pytest.raises(TailwiseError, match=message):
+        as_counts(counts)
+
+
+def test_count_labels() -> None:
+    labels = torch.tensor([[0, 2, IGNORE], [2, 5, -1]])
+    assert count_labels(labels, 4).tolist() == [1, 0, 2, 0]
+    assert count_labels(torch.tensor([], dtype=torch.int64), 2).tolist() == [0, 0]
+
+
+@given(some_counts)
+def test_log_prior_is_a_distribution_and_floors_zeros(counts: list[int]) -> None:
+    prior = log_prior(torch.tensor(counts))
+    floored = [max(n, 1) for n in counts]
+    assert prior.dtype == torch.float64
+    assert prior.exp().tolist() == pytest.approx([n / sum(floored) for n in floored], rel=1e-12)
+
+
+def test_absent_and_imbalance() -> None:
+    counts = torch.tensor([50, 0, 5])
+    assert absent(counts).tolist() == [False, True, False]
+    assert imbalance_factor(counts) == 10
+    assert imbalance_factor(torch.tensor([0, 0])) == 1
+
+
+@pytest.mark.parametrize(
+    ("beta", "weights"), [(0.99, (0.075973, 0.503715, 2.420312)), (0.9999, (0.049414, 0.491928, 2.458657))]
+)
+def test_effective_numbers_give_the_class_balanced_weights(beta: float, weights: tuple[float, ...]) -> None:
+    inverse = 1 / effective_number(torch.tensor([100, 10, 2]), beta)
+    assert (3 * inverse / inverse.sum()).tolist() == pytest.approx(weights, abs=5e-7)
+
+
+def test_effective_number_limits() -> None:
+    assert effective_number(torch.tensor([100, 1, 0]), 0.0).tolist() == [1, 1, 1]
+    assert effective_number(torch.tensor([3]), 0.5).tolist() == [1.75]
+    for beta in (1.0, -0.1):
+        with pytest.raises(TailwiseError, match="beta"):
+            effective_number(torch.tensor([3]), beta)
+
+
+def exponential(classes: int, largest: int, factor: int) -> torch.Tensor:
+    """CIFAR-LT: n_c = int(n_max · r^(c / (C − 1)))."""
+    return torch.tensor([int(largest * (1 / factor) ** (c / (classes - 1))) for c in range(classes)])
+
+
+@pytest.mark.parametrize(
+    ("classes", "factor", "total", "head", "tail"),
+    [
+        (100, 100, 10847, [182, 173, 166], [4, 4, 4, 4, 3]),
+        (100, 50, 12608, [157, 150, 145], [6, 5, 5, 5, 5]),
+        (100, 10, 19573, [102, 99, 97], [12, 13, 12, 13, 11]),
+        (100, 200, 9502, [], []),
+        (10, 100, 12406, [1645, 987, 592], [48, 29, 18]),
+        (10, 50, 13996, [], []),
+        (10, 10, 20431, [], []),
+        (10, 200, 11203, [], []),
+    ],
+)
+def test_slots_of_the_long_tailed_cifars(classes: int, factor: int, total: int, head: list[int], tail: list[int]) -> None:
+    counts = exponential(classes, 50_000 // classes, factor)
+    assert counts.sum() == total
+    slots = allocate(counts, 4096, 2).tolist()
+    assert sum(slots) == 4096
+    assert slots[: len(head)] == head
+    assert slots[len(slots) - len(tail) :] == tail
+
+
+@given(some_counts, st.integers(1, 5), st.integers(0, 5000))
+def test_slots_sum_to_the_size_and_keep_the_floor(counts: list[int], floor: int, more: int) -> None:
+    size = floor * len(counts) + more
+    slots = allocate(torch.tensor(counts), size, floor)
+    assert slots.dtype == torch.int64
+    assert slots.sum() == size
+    assert bool((slots >= floor).all())
+    share = log_prior(torch.tensor(counts)).exp() * more
+    assert bool(((slots - floor - share).abs() < 1 + 1e-6).all())
+
+
+def test_impossible_slots_are_refused() -> None:
+    with pytest.raises(TailwiseError, match="at least 6"):
+        allocate(torch.tensor([5, 5, 5]), 5, 2)
+    with pytest.raises(TailwiseError, match="floor"):
+        allocate(torch.tensor([5, 5, 5]), 5, 0)
+
+
+def test_shot_groups_at_their_edges() -> None:
+    groups = shot_groups(torch.tensor([101, 100, 20, 19, 0]))
+    assert {name: mask.nonzero().flatten().tolist() for name, mask in groups.items()} == {
+        "many": [0], "medium": [1, 2], "few": [3, 4],
+    }  # fmt: skip
+
+
+@given(some_counts)
+def test_groups_are_partitions(counts: list[int]) -> None:
+    for groups in (shot_groups(torch.tensor(counts)), thirds(torch.tensor(counts))):
+        assert torch.stack(list(groups.values())).sum(0).tolist() == [1] * len(counts)
+
+
+def test_thirds_follow_the_counts_not_the_order() -> None:
+    groups = thirds(torch.tensor([5, 100, 1, 50, 5, 7, 2]))
+    assert {name: mask.nonzero().flatten().tolist() for name, mask in groups.items()} == {
+        "head": [1, 3], "middle": [0, 4, 5], "tail": [2, 6],
+    }  # fmt: skip
