@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -28,19 +28,6 @@ CHECK_BATCH = 512
 """Images per step when judging."""
 
 
-class Cursor(Callback):
-    """Sets the training data to the checkpoint's step: the loader may have handed out a batch that was never used."""
-
-    def __init__(self, loader: TrainLoader) -> None:
-        self.loader = loader
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.loader.seek(checkpoint["global_step"])
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.loader.seek(trainer.global_step)
-
-
 def build_task(recipe: Recipe, prepared: Prepared) -> Task:
     """The model and its objective, weights drawn from the recipe's seed."""
     torch.manual_seed(recipe.seed)
@@ -51,33 +38,37 @@ def build_task(recipe: Recipe, prepared: Prepared) -> Task:
     return Task(model, recipe.objective(prepared.counts, model))
 
 
+def training_data(recipe: Recipe, prepared: Prepared, views: int) -> TrainLoader:
+    """This process's share of the training batches."""
+    return TrainLoader(
+        prepared.train,
+        prepared.views(views),
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        rank=distributed.rank(),
+        world=distributed.world(),
+        workers=recipe.engine.workers,
+    )
+
+
 def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
     """Train, continuing from ``last.ckpt`` where there is one, and write the model to ship; returns the seconds of training.
 
     Raises `TailwiseError` when a term is not finite or the disk is full; the last good checkpoint survives both.
     """
     task, engine = build_task(recipe, prepared), recipe.engine
-    loader = TrainLoader(
-        prepared.train,
-        prepared.views(task.objective.views),
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        rank=distributed.rank(),
-        world=distributed.world(),
-        workers=engine.workers,
-    )
+    loader = functools.partial(training_data, recipe, prepared, task.objective.views)
     checked = EvalLoader(prepared.checked, prepared.plain(), batch_size=CHECK_BATCH, workers=engine.workers)
     if engine.compile:
         compile_networks(task)
-    clock = Clock()
-    learner = Learner(task, functools.partial(sgd, **vars(recipe.optim)), recipe.schedule, prepared.checked_name)
-    trainer = _trainer(run.path, recipe, [clock, Cursor(loader), *progress(engine.progress)])
+    learner = Learner(task, loader, functools.partial(sgd, **vars(recipe.optim)), recipe.schedule, prepared.checked_name)
+    trainer = _trainer(run.path, recipe, [Clock(), *progress(engine.progress)])
     last = run.path / CHECKPOINT
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning's own use of torch
             warnings.filterwarnings("ignore", module="lightning.*", category=UserWarning)  # advice about its own loaders
-            trainer.fit(learner, loader, checked, ckpt_path=last if last.is_file() else None, weights_only=True)
+            trainer.fit(learner, val_dataloaders=checked, ckpt_path=last if last.is_file() else None, weights_only=True)
     except OSError as error:
         raise TailwiseError(
             f"{run.path}: could not be written ({error.strerror or error}); the last checkpoint is whole: free some space, "
@@ -93,7 +84,7 @@ def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
         "carried_log_prior": task.objective.carried_log_prior.detach().cpu(),
     }
     save(task.model, run.path, about)  # type: ignore[arg-type]  # build_task made it a Network
-    return clock.seconds
+    return float(torch.load(last, weights_only=True)["callbacks"]["Clock"]["seconds"])
 
 
 def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:
@@ -124,7 +115,8 @@ def _strategy(engine: Engine) -> Any:
         return "auto"
     from lightning.pytorch.strategies import DDPStrategy
 
-    return DDPStrategy(forward_sync_buffers=False)  # a per-step broadcast would overwrite the queues of other ranks
+    # spawned, so that the command is not run again by each rank; a per-step broadcast would overwrite the ranks' queues
+    return DDPStrategy(start_method="spawn", forward_sync_buffers=False)
 
 
 def precision(engine: Engine) -> Any:

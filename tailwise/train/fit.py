@@ -14,6 +14,7 @@ from tailwise.train import parse
 from tailwise.train.engine import train
 from tailwise.train.judge import judge_run
 from tailwise.train.prepare import Prepared, prepare
+from tailwise.train.recipe import Data
 from tailwise.train.run import CHECKPOINT, ISSUES, MANIFEST, RECIPE, RESULT, Run, new_folder, surroundings
 from tailwise.types import TailwiseError
 
@@ -52,7 +53,7 @@ def fit(
     words = [f"--{key}={_word(value)}" for key, value in given.items() if value is not None]
     words += [f"--{k}={_word(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     record = parse.resolve(parse.read(recipe) if recipe else {}, words)
-    name = Path(recipe).stem if recipe else record.objective.class_path.rsplit(".", 1)[-1]
+    name = Path(recipe).stem if recipe else _class_name(record)
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
     new_folder(folder, overwrite)
     return _run(record, folder, str(recipe or name))
@@ -81,7 +82,7 @@ def _run(record: Namespace, folder: Path, name: str) -> Run:
     """Train what is needed, then this, then judge it; continues where the folder holds a checkpoint."""
     (folder / RECIPE).write_text(parse.dump(record), encoding="utf-8")
     run = Run(folder)
-    prepared = prepare(parse.build(_blank(record)).data, folder / ISSUES)
+    prepared = prepare(Data(**vars(record.data)), folder / ISSUES)
     if (folder / MANIFEST).is_file():
         _same_data(run, prepared)
     for needed in sorted(set(NEEDED.findall(run.recipe_text))):
@@ -89,7 +90,8 @@ def _run(record: Namespace, folder: Path, name: str) -> Run:
     recipe = parse.build(_filled(record, folder))
     if recipe.engine.threads:
         torch.set_num_threads(recipe.engine.threads)
-    about = {"recipe": name, "seed": recipe.seed, "selection": "last epoch", "data": prepared.manifest(recipe.data)}
+    about = {"recipe": name, "objective": _class_name(record), "seed": recipe.seed, "selection": "last epoch"}
+    about["data"] = prepared.manifest(recipe.data)
     run.write(MANIFEST, {**about, **surroundings(), "command": " ".join(["tailwise", *map(str, sys.argv[1:])])})
     seconds = train(run, recipe, prepared)
     judge_run(run, recipe, prepared, seconds)
@@ -126,17 +128,15 @@ def _filled(record: Namespace, folder: Path) -> Namespace:
     return parse.resolve(yaml.safe_load(text), ())
 
 
-def _blank(record: Namespace) -> Namespace:
-    """The record with a plain objective: enough to read its data section before what it needs is trained."""
-    text = yaml.safe_load(parse.dump(record))
-    text["objective"] = {"class_path": "CrossEntropy"}
-    return parse.resolve(text, ())
-
-
 def _same_data(run: Run, prepared: Prepared) -> None:
     then = run.manifest["data"]
     if then["sha256"] != prepared.source.sha256 or then["train_counts"] != prepared.counts.tolist():
         raise TailwiseError(f"{run.path}: the data have changed since this run began ({then['source']}); start a new run")
+
+
+def _class_name(record: Namespace) -> str:
+    """The name of the record's objective."""
+    return str(record.objective.class_path.rsplit(".", 1)[-1])
 
 
 def _word(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The end of every run: its model, as it will be loaded by its users, judged on the test split."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,8 +31,8 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, seconds: float) -> d
     carried = torch.tensor(saved.about["carried_log_prior"])
     result = {
         "recipe": run.manifest["recipe"],
-        "objective": getattr(recipe.objective, "args", [None])[-1].__name__,
-        "data": f"{prepared.source.name}{_tail(recipe)}",
+        "objective": run.manifest["objective"],
+        "data": f"{Path(prepared.source.name).name}{_tail(recipe)}",
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "seconds": round(seconds, 1),

@@ -10,8 +10,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
-from tailwise.train.run import METRICS
+from tailwise.train.run import METRICS, rows
 
 
 class RunLogger(Logger):
@@ -32,20 +33,21 @@ class RunLogger(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The recipe is in ``recipe.yaml``."""
 
+    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """One row."""
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps({"step": step, **{k: _plain(v) for k, v in metrics.items()}}) + "\n")
 
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the table."""
-        path = self.folder / METRICS
-        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-        columns = list(dict.fromkeys(key for row in rows for key in row))
+        logged = rows(self.folder / METRICS)
+        columns = list(dict.fromkeys(key for row in logged for key in row))
         with (self.folder / "metrics.csv").open("w", newline="") as file:
             table = csv.DictWriter(file, columns)
             table.writeheader()
-            table.writerows(rows)
+            table.writerows(logged)
 
 
 def _plain(value: float) -> float | int:
@@ -56,12 +58,13 @@ class Clock(Callback):
     """Seconds spent training, over all resumes."""
 
     def __init__(self) -> None:
-        self.before, self.started = 0.0, 0.0
+        self.before = 0.0
+        self.started: float | None = None  # stays so when a resumed run has no epoch left
 
     @property
     def seconds(self) -> float:
         """Up to now."""
-        return self.before + (time.perf_counter() - self.started)
+        return self.before + (0.0 if self.started is None else time.perf_counter() - self.started)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
@@ -83,10 +86,13 @@ class Lines(Callback):
         self.last = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        shown = {k.removesuffix("_epoch"): v for k, v in trainer.callback_metrics.items() if not k.endswith("_step")}
+        looked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        skipped = "_step" if looked else ("_step", "_balanced")  # a figure of an earlier epoch is not shown again
+        shown = {k.removesuffix("_epoch"): v for k, v in trainer.callback_metrics.items() if not k.endswith(skipped)}
         terms = "  ".join(f"{k} {float(v):.3f}" for k, v in shown.items())
         seconds = time.perf_counter() - self.last
-        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {terms}  {seconds:.1f} s", file=sys.stderr)
+        if trainer.is_global_zero:
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {terms}  {seconds:.1f} s", file=sys.stderr)
 
 
 def progress(kind: str) -> list[Callback]:

@@ -62,8 +62,7 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The logged rows."""
-        path = self.path / METRICS
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return rows(self.path / METRICS)
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """A JSON file of the run, replaced whole."""
@@ -76,7 +75,7 @@ class Run:
         try:
             return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
         except json.JSONDecodeError as error:
-            raise TailwiseError(f"{path}: not readable ({error}); repeat `tailwise evaluate {self.path}`") from error
+            raise TailwiseError(f"{path}: not readable ({error}); delete it, then `tailwise fit --resume {self.path}`") from error
 
 
 def new_folder(path: Path, overwrite: bool) -> None:
@@ -84,35 +83,63 @@ def new_folder(path: Path, overwrite: bool) -> None:
 
     What the older run needed (its teachers) is kept: it is finished work and is checked before it is used again.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        if not overwrite:
-            raise TailwiseError(f"{path}: exists already; choose another --out, continue with --resume, or pass --overwrite")
-        if not path.is_dir() or not (path / RECIPE).is_file():
-            raise TailwiseError(f"{path}: is not a run of tailwise, so it is not overwritten; choose another --out")
+    check_folder(path, overwrite)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
         for entry in path.iterdir():
             if entry.name != "needs":
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TailwiseError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
 
 
+def check_folder(path: Path, overwrite: bool) -> None:
+    """Refuse a folder that `new_folder` would refuse; a list of bad images of data that were refused may lie in it."""
+    if not path.exists() or (path.is_dir() and all(entry.name == ISSUES for entry in path.iterdir())):
+        return
+    if not overwrite:
+        raise TailwiseError(f"{path}: exists already; choose another --out, continue with --resume, or pass --overwrite")
+    if not path.is_dir() or not (path / RECIPE).is_file():
+        raise TailwiseError(f"{path}: is not a run of tailwise, so it is not overwritten; choose another --out")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log; those that a resumed run logged again count once, and a line cut off by a crash not at all."""
+    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        found[row["step"], *row] = row
+    return list(found.values())
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that a full disk or a crash leaves the old file."""
+    """Write JSON as `write_bytes` does."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of a run so that a full disk or a crash leaves the old one."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise TailwiseError(f"{path}: could not be written ({error.strerror}); free some space and repeat") from error
+        raise TailwiseError(
+            f"{path}: could not be written ({error.strerror}), the last one is whole; free some space and repeat, "
+            f"or continue with `tailwise fit --resume {path.parent}`"
+        ) from error
 
 
 def surroundings() -> dict[str, Any]:
     """Versions, hardware and date: what a figure depends on besides the recipe."""
     import platform
-    from importlib.metadata import version
 
     import torch
 
@@ -120,9 +147,18 @@ def surroundings() -> dict[str, Any]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus, "threads": torch.get_num_threads()},
     }
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from its sources
+        return "not installed"
 
 
 def _cpu() -> str:
