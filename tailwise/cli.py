@@ -1,6 +1,7 @@
 """The command line: ``tailwise fit | evaluate | report``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -46,9 +47,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
             near = difflib.get_close_matches(command, commands, n=1, cutoff=0.4)
             raise TailwiseError(f"no command {command!r}; " + (f"did you mean {near[0]}?" if near else "see tailwise --help"))
+        sys.stdout.flush()
     except TailwiseError as error:
         print(f"tailwise: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("tailwise: interrupted; continue with `tailwise fit --resume RUN`", file=sys.stderr)
         return 130
@@ -76,36 +81,48 @@ def _fit(words: list[str]) -> None:
     add("--resume", metavar="RUN", help="continue an interrupted run; takes no other option")
     add("--overwrite", action="store_true", help="replace an older run in the folder")
     add("--strict", action="store_true", help="refuse the data at the first bad image")
-    options, dotted = parser.parse_known_args(words)
+    options, dotted = parser.parse_known_args(_joined(words, parser))
     if options.help:
         _fit_help(parser)
         return
-    for before, word in zip(["", *dotted], dotted, strict=False):
-        if not before.startswith("--") and not word.startswith("--"):
-            raise TailwiseError(f"fit: unexpected {word!r}; one source only, see tailwise fit --help")
+    if stray := [word for word in dotted if not word.startswith("--")]:
+        raise TailwiseError(f"fit: unexpected {stray[0]!r}; one source only, see tailwise fit --help")
     from tailwise.train.fit import fit, resume
 
     if options.resume is not None:
-        if len(words) > 2:
+        if dotted or any(value for key, value in vars(options).items() if key != "resume"):
             raise TailwiseError("fit --resume takes the run's own recipe; leave the other options out")
         run = resume(options.resume)
     else:
         named = ("objective", "epochs", "seed")
-        dotted += [f"--{name}={getattr(options, name)}" for name in named if getattr(options, name) is not None]
+        given = [f"--{name}={getattr(options, name)}" for name in named if getattr(options, name) is not None]
         factor = options.imbalance_factor
-        dotted += [f"--data.imbalance_factor={factor}"] if factor is not None else []
+        given += [f"--data.imbalance_factor={factor}"] if factor is not None else []
         run = fit(
             options.source,
             recipe=options.recipe,
             out=options.out,
             overwrite=options.overwrite,
             strict=options.strict or None,
-            overrides=dotted,
+            overrides=[*given, *dotted],  # an objective before its options
         )
     from tailwise.report.text import card
 
     print(card(run.result))
     print(f"run folder: {run.path}")
+
+
+def _joined(words: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """``--any.key value`` as the one word ``--any.key=value``, so that its value is not taken for the source."""
+    joined: list[str] = []
+    for word in words:
+        key = joined[-1] if joined else ""
+        ours = key in parser._option_string_actions
+        if key.startswith("--") and "=" not in key and not ours and not word.startswith("--"):
+            joined[-1] = f"{key}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _fit_help(parser: argparse.ArgumentParser) -> None:

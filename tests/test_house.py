@@ -15,7 +15,7 @@ from tailwise.train.parse import read, shipped
 ROOT = Path(tailwise.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 FILE, LOSS, LEARNER, RECIPE = 250, 120, 60, 30
-"""Lines: all of a file and of a recipe; of a loss and of the learner those that hold code."""
+"""Lines: all of a file, a loss and a recipe; of the learner those that hold code."""
 
 
 def code_lines(source: str) -> int:
@@ -37,7 +37,7 @@ def test_files_stay_small(path: Path) -> None:
     source, place = path.read_text(encoding="utf-8"), path.relative_to(ROOT)
     assert len(source.splitlines()) <= FILE
     if place.parts[0] == "losses":
-        assert code_lines(source) <= LOSS
+        assert len(source.splitlines()) <= LOSS
     if place.as_posix() == "train/learner.py":
         assert code_lines(source) <= LEARNER
 

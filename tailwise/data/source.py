@@ -47,6 +47,7 @@ class Stacked:
         return Image.fromarray(self.pixels[i].permute(1, 2, 0).contiguous().numpy())
 
     def subset(self, indices: Tensor) -> "Stacked":
+        """As `Images`."""
         return Stacked(self.pixels[indices])
 
 
@@ -68,6 +69,7 @@ class Encoded:
             raise TailwiseError(f"{where}: cannot be read any more ({error}); was it changed since the start?") from error
 
     def subset(self, indices: Tensor) -> "Encoded":
+        """As `Images`."""
         return Encoded([self.items[i] for i in indices.tolist()])
 
 

@@ -2,12 +2,14 @@
 
 import functools
 import logging
+import signal
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -16,6 +18,7 @@ from tailwise import distributed
 from tailwise.data.loader import EvalLoader, TrainLoader
 from tailwise.models import Network, save
 from tailwise.task import Task
+from tailwise.train import checkpoint
 from tailwise.train.learner import Learner
 from tailwise.train.log import Clock, RunLogger, progress
 from tailwise.train.optim import sgd
@@ -43,7 +46,7 @@ def training_data(recipe: Recipe, prepared: Prepared, views: int) -> TrainLoader
     return TrainLoader(
         prepared.train,
         prepared.views(views),
-        batch_size=recipe.batch_size,
+        batch_size=recipe.batch_size or min(max(len(prepared.train.labels) // 16, 16), 128),
         seed=recipe.seed,
         rank=distributed.rank(),
         world=distributed.world(),
@@ -62,8 +65,13 @@ def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
     if engine.compile:
         compile_networks(task)
     learner = Learner(task, loader, functools.partial(sgd, **vars(recipe.optim)), recipe.schedule, prepared.checked_name)
-    trainer = _trainer(run.path, recipe, [Clock(), *progress(engine.progress)])
-    last = run.path / CHECKPOINT
+    try:
+        trainer = _trainer(run.path, recipe, [Clock(), *progress(engine.progress)])
+    except (MisconfigurationException, ValueError) as error:
+        raise TailwiseError(f"engine: {str(error).splitlines()[0]}") from error
+    last, on_interrupt = run.path / CHECKPOINT, signal.getsignal(signal.SIGINT)
+    if last.is_file():
+        checkpoint.check(last, learner)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning's own use of torch
@@ -74,8 +82,9 @@ def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
             f"{run.path}: could not be written ({error.strerror or error}); the last checkpoint is whole: free some space, "
             f"then `tailwise fit --resume {run.path}`"
         ) from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    except SystemExit as error:  # lightning's answer to an interrupt, after it has switched further ones off
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from error
     about = {
         "classes": prepared.names,
         "image_size": prepared.size,
@@ -90,7 +99,13 @@ def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
 def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     engine = recipe.engine
-    saving = ModelCheckpoint(dirpath=folder, filename=Path(CHECKPOINT).stem, every_n_epochs=1, enable_version_counter=False)
+    saving = ModelCheckpoint(
+        dirpath=folder,
+        filename=Path(CHECKPOINT).stem,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,  # else only in epochs that look at validation
+        enable_version_counter=False,
+    )
     saving.CHECKPOINT_EQUALS_CHAR = "-"
     return Trainer(
         accelerator=engine.accelerator,
@@ -107,6 +122,7 @@ def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer
         enable_progress_bar=any("ProgressBar" in type(c).__name__ for c in callbacks),
         logger=[RunLogger(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
         callbacks=[*callbacks, saving],
+        plugins=[checkpoint.Whole()],
     )
 
 

@@ -10,12 +10,23 @@ import torch
 import yaml
 from jsonargparse import Namespace
 
+from tailwise.data.checks import write_issues
 from tailwise.train import parse
 from tailwise.train.engine import train
 from tailwise.train.judge import judge_run
 from tailwise.train.prepare import Prepared, prepare
-from tailwise.train.recipe import Data
-from tailwise.train.run import CHECKPOINT, ISSUES, MANIFEST, RECIPE, RESULT, Run, new_folder, surroundings
+from tailwise.train.recipe import Data, Recipe
+from tailwise.train.run import (
+    CHECKPOINT,
+    ISSUES,
+    MANIFEST,
+    RECIPE,
+    Run,
+    check_folder,
+    new_folder,
+    surroundings,
+    write_bytes,
+)
 from tailwise.types import TailwiseError
 
 NEEDED = re.compile(r"\$\{needs\.(\w+)\}")
@@ -55,8 +66,13 @@ def fit(
     record = parse.resolve(parse.read(recipe) if recipe else {}, words)
     name = Path(recipe).stem if recipe else _class_name(record)
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
+    check_folder(folder, overwrite)
+    asked = _any_objective(yaml.safe_load(parse.dump(record)))  # both first: a mistake must not cost an older run
+    prepared = prepare(asked.data, folder / ISSUES)
     new_folder(folder, overwrite)
-    return _run(record, folder, str(recipe or name))
+    if prepared.source.issues:
+        write_issues(prepared.source.issues, folder / ISSUES)
+    return _run(record, folder, str(recipe or name), prepared)
 
 
 def resume(folder: str | Path) -> Run:
@@ -64,29 +80,29 @@ def resume(folder: str | Path) -> Run:
     run = Run(folder)
     if run.finished:
         raise TailwiseError(f"{run.path}: is finished already; judge it again with `tailwise evaluate {run.path}`")
-    record = parse.resolve(yaml.safe_load(run.recipe_text), ())
+    record = parse.resolve(parse.read(run.path / RECIPE), ())
     return _run(record, run.path, run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name)
 
 
 def evaluate(folder: str | Path) -> Run:
     """Judge a trained run again, on the data of its recipe, and rewrite its ``result.json``."""
     run = Run(folder)
-    recipe = parse.build(_filled(parse.resolve(yaml.safe_load(run.recipe_text), ()), run.path))
+    recipe = _any_objective(parse.read(run.path / RECIPE))
     prepared = prepare(recipe.data)
     _same_data(run, prepared)
     judge_run(run, recipe, prepared, run.result["seconds"])
     return run
 
 
-def _run(record: Namespace, folder: Path, name: str) -> Run:
+def _run(record: Namespace, folder: Path, name: str, prepared: Prepared | None = None) -> Run:
     """Train what is needed, then this, then judge it; continues where the folder holds a checkpoint."""
-    (folder / RECIPE).write_text(parse.dump(record), encoding="utf-8")
+    write_bytes(folder / RECIPE, parse.dump(record).encode())
     run = Run(folder)
-    prepared = prepare(Data(**vars(record.data)), folder / ISSUES)
+    prepared = prepared or prepare(Data(**vars(record.data)), folder / ISSUES)
     if (folder / MANIFEST).is_file():
         _same_data(run, prepared)
     for needed in sorted(set(NEEDED.findall(run.recipe_text))):
-        _ensure(record, folder, needed)
+        _ensure(record, folder, needed, prepared)
     recipe = parse.build(_filled(record, folder))
     if recipe.engine.threads:
         torch.set_num_threads(recipe.engine.threads)
@@ -98,34 +114,56 @@ def _run(record: Namespace, folder: Path, name: str) -> Run:
     return run
 
 
-def _ensure(record: Namespace, folder: Path, needed: str) -> None:
+def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared) -> None:
     """Train the run that the recipe calls ``needed`` on the same data with the same seed, unless it is there."""
-    where = _needed_folder(record, folder, needed)
-    if (where / RESULT).is_file():
+    where, wanted = _needed_folder(record, folder, needed), record.needs[needed]
+    if where != _own_folder(folder, needed):
+        if not Run(where).finished:
+            raise TailwiseError(f"needs {needed}: {where} is not finished; first `tailwise fit --resume {where}`")
+        if (classes := len(Run(where).manifest["data"]["classes"])) != len(prepared.names):
+            raise TailwiseError(f"needs {needed}: {where} has {classes} classes, the data {len(prepared.names)}; name another")
         return
-    wanted = record.needs[needed]
-    if (where / CHECKPOINT).is_file():
-        resume(where)
-        return
-    print(f"needs {needed}: training {wanted} first, in {where}", file=sys.stderr)
     dumped = yaml.safe_load(parse.dump(record))
     shared = {key: dumped[key] for key in ("data", "seed", "engine")}
     shared["data"].pop("views")  # augmentation belongs to the method; the images to the run
+    asked = parse.resolve(parse.overlay(parse.read(wanted), shared), ())
+    if (where / RECIPE).is_file() and _method(Run(where).recipe_text) == _method(parse.dump(asked)):
+        if Run(where).finished:
+            _same_data(Run(where), prepared)
+            return
+        if (where / CHECKPOINT).is_file():
+            resume(where)
+            return
+    print(f"needs {needed}: training {wanted} first, in {where}", file=sys.stderr)
     new_folder(where, overwrite=(where / RECIPE).is_file())
-    _run(parse.resolve(parse.overlay(parse.read(wanted), shared), ()), where, wanted)
+    _run(asked, where, wanted)
+
+
+def _method(recipe_text: str) -> dict[str, Any]:
+    """What decides a run's weights: all of its recipe but the engine."""
+    return {key: value for key, value in yaml.safe_load(recipe_text).items() if key != "engine"}
+
+
+def _own_folder(folder: Path, needed: str) -> Path:
+    return folder / "needs" / needed
 
 
 def _needed_folder(record: Namespace, folder: Path, needed: str) -> Path:
     if needed not in record.needs:
         raise TailwiseError(f"recipe: uses ${{needs.{needed}}} but `needs:` has no {needed!r}; name a recipe or a run there")
     given = Path(record.needs[needed])
-    return given if (given / RECIPE).is_file() else folder / "needs" / needed
+    return given if (given / RECIPE).is_file() else _own_folder(folder, needed)
 
 
 def _filled(record: Namespace, folder: Path) -> Namespace:
     """The record with the folders of the needed runs in place."""
     text = NEEDED.sub(lambda m: str(_needed_folder(record, folder, m[1])), parse.dump(record))
     return parse.resolve(yaml.safe_load(text), ())
+
+
+def _any_objective(recipe: Mapping[str, Any]) -> Recipe:
+    """The recipe built with a plain objective, so without the runs that its own one needs: enough for all but training."""
+    return parse.build(parse.resolve({**recipe, "objective": {"class_path": "CrossEntropy"}}, ()))
 
 
 def _same_data(run: Run, prepared: Prepared) -> None:

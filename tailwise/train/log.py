@@ -58,13 +58,12 @@ class Clock(Callback):
     """Seconds spent training, over all resumes."""
 
     def __init__(self) -> None:
-        self.before = 0.0
-        self.started: float | None = None  # stays so when a resumed run has no epoch left
+        self.before, self.started = 0.0, 0.0
 
     @property
     def seconds(self) -> float:
         """Up to now."""
-        return self.before + (0.0 if self.started is None else time.perf_counter() - self.started)
+        return self.before + (time.perf_counter() - self.started)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()

@@ -15,6 +15,8 @@ from tailwise import losses
 from tailwise.train.recipe import Recipe
 from tailwise.types import TailwiseError
 
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
 
 def shipped() -> dict[str, Path]:
     """The recipes inside the package by name, such as ``digits_lt/gml``."""
@@ -102,6 +104,8 @@ def _explain(message: str, overrides: Sequence[str]) -> str:
     line = " ".join(message.split())
     if found := re.search(r'key "objective":.*import path string: (\S+?)\.?$', line):
         return f"no objective {found[1]!r}; {nearest(found[1], objectives)}"
+    if found := re.search(r"[Kk]ey \"([\w.]+)\":.*?Expected an? <class '(\w+)'>.*[Vv]alue: (.*)$", line):
+        return f"recipe: {found[1]} must be {_KINDS.get(found[2], found[2])}, got {found[3]!r}"
     if found := re.search(r"[Uu]nrecognized arguments?: -*([\w.]+)", line):
         return f"no option {found[1]!r}; {nearest(found[1], keys)}"
     if found := re.search(r"Option '([\w.]+)' is not accepted.*class_path='([\w.]+)'", line):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tailwise.losses import CrossEntropy, Objective
 from tailwise.train.optim import Cosine, Schedule
-from tailwise.types import Model
+from tailwise.types import Model, TailwiseError
 
 MakeObjective = Callable[[Tensor, Model], Objective]
 """An objective with its options set, waiting for class counts (C,) and the model."""
@@ -49,6 +49,10 @@ class Data:
     strict: bool = False
     download: str = "~/.cache/tailwise"
 
+    def __post_init__(self) -> None:
+        _check("data", 1, largest=self.largest or 1, image_size=1 if self.image_size is None else self.image_size)
+        _check("data", 0, validation=self.validation)
+
 
 @dataclass(frozen=True)
 class Net:
@@ -82,6 +86,11 @@ class Optim:
     nesterov: bool = False
     weight_decay: float = 5e-4
 
+    def __post_init__(self) -> None:
+        _check("optim", 0, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        if self.nesterov and self.momentum == 0:
+            raise TailwiseError("recipe: optim.nesterov needs a momentum above 0")
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -107,6 +116,10 @@ class Engine:
     threads: int = 0
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
 
+    def __post_init__(self) -> None:
+        _check("engine", 1, devices=self.devices, check_every=self.check_every)
+        _check("engine", 0, workers=self.workers, threads=self.threads)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -118,7 +131,7 @@ class Recipe:
         objective: what training minimises.
         schedule: how the learning rate moves.
         epochs: passes over the training set.
-        batch_size: samples per step and process.
+        batch_size: samples per step and process; by default a sixteenth of the training set, within 16 to 128.
         seed: of the weights, the order and the augmentation.
     """
 
@@ -130,12 +143,16 @@ class Recipe:
     optim: Optim = field(default_factory=Optim)
     schedule: Schedule = field(default_factory=Cosine)
     epochs: int = 30
-    batch_size: int = 128
+    batch_size: int | None = None
     seed: int = 0
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
-        from tailwise.types import TailwiseError
+        _check("", 1, epochs=self.epochs, batch_size=1 if self.batch_size is None else self.batch_size)
 
-        if self.epochs < 1 or self.batch_size < 1:
-            raise TailwiseError(f"recipe: epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
+
+def _check(section: str, least: int, **values: float) -> None:
+    for name, value in values.items():
+        if not least <= value < float("inf"):
+            key = f"{section}.{name}" if section else name
+            raise TailwiseError(f"recipe: {key} must be at least {least} and finite, got {value}")

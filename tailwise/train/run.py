@@ -75,7 +75,9 @@ class Run:
         try:
             return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
         except json.JSONDecodeError as error:
-            raise TailwiseError(f"{path}: not readable ({error}); delete it, then `tailwise fit --resume {self.path}`") from error
+            raise TailwiseError(
+                f"{path}: not readable ({error}); delete it, then `tailwise fit --resume {self.path}`"
+            ) from error
 
 
 def new_folder(path: Path, overwrite: bool) -> None:

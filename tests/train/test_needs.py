@@ -1,0 +1,95 @@
+"""Runs that a recipe needs, such as a teacher."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from train.jobs import digits
+
+from tailwise.train.fit import evaluate
+from tailwise.train.run import Run
+from tailwise.types import TailwiseError
+
+GML = """
+needs: {teacher: NEEDED}
+model: {classifier: cosine, backbone: resnet8}
+objective:
+  class_path: GML
+  init_args:
+    queue_size: 64
+    distillation_weight: 1.0
+    teacher:
+      class_path: tailwise.teacher.Frozen
+      init_args: {network: {class_path: tailwise.models.Saved, init_args: {run: "${needs.teacher}"}}}
+"""
+TEACHER = """
+model: {classifier: cosine, backbone: resnet8}
+objective: LogitAdjusted
+epochs: 1
+batch_size: 32
+"""
+
+
+def gml_recipe(folder: Path, needed: str) -> Path:
+    path = folder / "gml.yaml"
+    path.write_text(GML.replace("NEEDED", needed))
+    return path
+
+
+def test_a_needed_teacher_is_trained_first_and_used_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "teacher.yaml").write_text(TEACHER)
+    recipe = gml_recipe(tmp_path, str(tmp_path / "teacher.yaml"))
+    run = digits(tmp_path / "run", recipe=recipe, epochs=1)
+    teacher = Run(run.path / "needs" / "teacher")
+    assert "needs teacher: training" in capsys.readouterr().err
+    assert (run.result["objective"], teacher.result["objective"]) == ("GML", "LogitAdjusted")
+    assert teacher.manifest["data"]["train_counts"] == run.manifest["data"]["train_counts"]
+    state = torch.load(run.path / "last.ckpt", weights_only=True)["state_dict"]
+    weights = load_file(teacher.path / "model.safetensors")
+    frozen = {key.removeprefix("task.objective.teacher.network.network."): v for key, v in state.items()}
+    assert all(torch.equal(weights[key], frozen[key]) for key in weights)
+
+    written = (teacher.path / "model.safetensors").stat().st_mtime_ns
+    digits(tmp_path / "run", recipe=recipe, epochs=1, overwrite=True)
+    assert (teacher.path / "model.safetensors").stat().st_mtime_ns == written  # kept, for it fits
+    digits(tmp_path / "run", recipe=recipe, epochs=1, overwrite=True, **{"data.imbalance_factor": 5})
+    assert (teacher.path / "model.safetensors").stat().st_mtime_ns != written  # made for other data
+
+    result = run.result
+    shutil.rmtree(run.path / "needs")
+    assert evaluate(run.path).result == result  # judging needs no teacher
+
+
+def test_a_finished_run_may_be_the_teacher(tmp_path: Path, done: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run = digits(tmp_path / "run", recipe=gml_recipe(tmp_path, str(done.path)), epochs=1)
+    assert run.finished
+    assert not (run.path / "needs").exists()
+    assert "training" not in capsys.readouterr().err
+
+
+def test_an_unfinished_run_given_as_the_teacher_is_refused_and_left_alone(tmp_path: Path, done: Run) -> None:
+    copy = shutil.copytree(done.path, tmp_path / "copy")
+    (copy / "result.json").unlink()
+    before = sorted(path.name for path in copy.iterdir())
+    with pytest.raises(TailwiseError, match=r"needs teacher: .* is not finished"):
+        digits(tmp_path / "run", recipe=gml_recipe(tmp_path, str(copy)))
+    assert sorted(path.name for path in copy.iterdir()) == before
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path: Path, done: Run) -> None:
+    copy = shutil.copytree(done.path, tmp_path / "copy")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["data"]["classes"] = ["a", "b"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(TailwiseError, match="has 2 classes, the data 10"):
+        digits(tmp_path / "run", recipe=gml_recipe(tmp_path, str(copy)))
+
+
+def test_a_need_that_is_used_but_not_named_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "gml.yaml"
+    path.write_text(GML.replace("needs: {teacher: NEEDED}", ""))
+    with pytest.raises(TailwiseError, match="`needs:` has no 'teacher'"):
+        digits(tmp_path / "run", recipe=path)
