@@ -74,9 +74,7 @@ def allocate(counts: Tensor, size: int, floor: int) -> Tensor:
     if floor < 1:
         raise TailwiseError(f"queue: the floor must be at least one slot per class, got {floor}")
     if size < classes * floor:
-        raise TailwiseError(
-            f"queue: {size} slots cannot hold {classes} classes x {floor}; ask for at least {classes * floor}"
-        )
+        raise TailwiseError(f"queue: {size} slots cannot hold {classes} classes x {floor}; ask for at least {classes * floor}")
     shares = [max(int(n), 1) for n in counts.tolist()]
     total, before, ends = sum(shares), 0, [0]
     for c, n in enumerate(shares):

@@ -16,14 +16,14 @@ STATE = {"queue", "teacher"}
 WORLD = {"models", "data", "metrics"}
 JUDGING = {"task", "priors", "evaluate"}
 JOBS = {"train", "report"}
-BELOW_LOSSES = BASE | {"distributed", "kernels"} | STATE
+BELOW_LOSSES = BASE | {"distributed", "kernels", "files"} | STATE
 BELOW_JOBS = BELOW_LOSSES | {"losses"} | WORLD | JUDGING
 MAY_IMPORT = {
     "types": set(),
-    **{part: {"types"} for part in ("counts", "rng", "distributed", "kernels")},
+    **{part: {"types"} for part in ("counts", "rng", "distributed", "kernels", "files")},
     **dict.fromkeys(STATE, BASE | {"distributed", "kernels"}),
     "losses": BELOW_LOSSES,
-    **dict.fromkeys(WORLD, BASE | {"distributed"}),
+    **dict.fromkeys(WORLD, BASE | {"distributed", "files"}),
     **dict.fromkeys(JUDGING, BASE | {"distributed", "losses", "models", "metrics"} | JUDGING),
     **dict.fromkeys(JOBS, BELOW_JOBS | JOBS),
     **dict.fromkeys(("cli", "__init__"), BELOW_JOBS | JOBS),

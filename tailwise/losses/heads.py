@@ -23,14 +23,10 @@ class Projection(nn.Module):
     ``norm`` builds the normalisation of the hidden layer from its width; ``nn.Identity`` leaves it out.
     """
 
-    def __init__(
-        self, dim: int, width: int, hidden: int | None = None, norm: Callable[[int], nn.Module] = RowNorm
-    ) -> None:
+    def __init__(self, dim: int, width: int, hidden: int | None = None, norm: Callable[[int], nn.Module] = RowNorm) -> None:
         super().__init__()
         hidden = hidden or dim
-        self.layers = nn.Sequential(
-            nn.Linear(dim, hidden), norm(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, width)
-        )
+        self.layers = nn.Sequential(nn.Linear(dim, hidden), norm(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, width))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows of any number of leading axes; statistics are taken over all of them together."""

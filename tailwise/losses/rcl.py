@@ -63,9 +63,7 @@ class RCL(BCL):
     ) -> Tensor:
         """Variant A: balanced softmax over BCL's class-averaged scores."""
         prototypes, temperature = self.prototypes(rows), self.temperature / self.scale**2
-        return balanced_contrastive(
-            anchors, labels, columns, column_labels, position, prototypes, temperature, self.log_prior
-        )
+        return balanced_contrastive(anchors, labels, columns, column_labels, position, prototypes, temperature, self.log_prior)
 
 
 class RCLDenominator(RCL):
@@ -91,6 +89,4 @@ class RCLStandalone(RCL):
     ) -> Tensor:
         """Columns are the features of the batch alone."""
         temperature = self.temperature / self.scale**2
-        return standalone_contrastive(
-            anchors, labels, columns, column_labels, position, temperature, self.log_prior
-        )
+        return standalone_contrastive(anchors, labels, columns, column_labels, position, temperature, self.log_prior)

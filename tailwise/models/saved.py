@@ -1,13 +1,13 @@
 """A trained network on disk: ``model.safetensors`` and ``model.json``, the two files that are shipped."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from tailwise.files import write_whole
 from tailwise.models.model import Network
 from tailwise.types import Output, TailwiseError
 
@@ -24,8 +24,8 @@ def save(model: Network, folder: Path, about: Mapping[str, Any]) -> None:
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     text = json.dumps({"network": model.config, **about}, indent=2, default=_plain, ensure_ascii=False)
-    _replace(folder / WEIGHTS, pack(tensors))
-    _replace(folder / ABOUT, (text + "\n").encode())
+    write_whole(folder / WEIGHTS, pack(tensors))
+    write_whole(folder / ABOUT, (text + "\n").encode())
 
 
 class Saved(nn.Module):
@@ -65,18 +65,3 @@ def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written to {ABOUT}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a full disk or a crash leaves the old one."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TailwiseError(f"{path}: could not be written ({error.strerror}); the file before it, if any, is whole") from error

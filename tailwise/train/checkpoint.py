@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from tailwise.train.run import write_bytes
+from tailwise.files import write_whole
 from tailwise.types import TailwiseError
 
 
@@ -23,7 +23,7 @@ class Whole(TorchCheckpointIO):
         """See the class; raises `TailwiseError`."""
         packed = io.BytesIO()
         torch.save(checkpoint, packed)
-        write_bytes(Path(path), packed.getvalue())
+        write_whole(Path(path), packed.getvalue())
 
 
 def check(path: Path, learner: LightningModule) -> None:

@@ -106,7 +106,6 @@ def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer
         save_on_train_epoch_end=True,  # else only in epochs that look at validation
         enable_version_counter=False,
     )
-    saving.CHECKPOINT_EQUALS_CHAR = "-"
     return Trainer(
         accelerator=engine.accelerator,
         devices=engine.devices,

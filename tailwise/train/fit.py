@@ -11,8 +11,9 @@ import yaml
 from jsonargparse import Namespace
 
 from tailwise.data.checks import write_issues
+from tailwise.files import write_whole
 from tailwise.train import parse
-from tailwise.train.engine import train
+from tailwise.train.engine import build_task, train
 from tailwise.train.judge import judge_run
 from tailwise.train.prepare import Prepared, prepare
 from tailwise.train.recipe import Data, Recipe
@@ -25,7 +26,6 @@ from tailwise.train.run import (
     check_folder,
     new_folder,
     surroundings,
-    write_bytes,
 )
 from tailwise.types import TailwiseError
 
@@ -67,8 +67,10 @@ def fit(
     name = Path(recipe).stem if recipe else _class_name(record)
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
     check_folder(folder, overwrite)
-    asked = _any_objective(yaml.safe_load(parse.dump(record)))  # both first: a mistake must not cost an older run
+    asked = _any_objective(yaml.safe_load(parse.dump(record)))  # all first: a mistake must not cost an older run
     prepared = prepare(asked.data, folder / ISSUES)
+    if not NEEDED.search(parse.dump(record)):
+        build_task(parse.build(record), prepared)
     new_folder(folder, overwrite)
     if prepared.source.issues:
         write_issues(prepared.source.issues, folder / ISSUES)
@@ -96,7 +98,7 @@ def evaluate(folder: str | Path) -> Run:
 
 def _run(record: Namespace, folder: Path, name: str, prepared: Prepared | None = None) -> Run:
     """Train what is needed, then this, then judge it; continues where the folder holds a checkpoint."""
-    write_bytes(folder / RECIPE, parse.dump(record).encode())
+    write_whole(folder / RECIPE, parse.dump(record).encode())
     run = Run(folder)
     prepared = prepared or prepare(Data(**vars(record.data)), folder / ISSUES)
     if (folder / MANIFEST).is_file():

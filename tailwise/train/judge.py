@@ -21,7 +21,7 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, seconds: float) -> d
     epochs were looked at on a validation split.
     """
     saved = run.model()
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and recipe.engine.accelerator != "cpu":
         saved = saved.cuda()
     workers = recipe.engine.workers
     train = EvalLoader(prepared.train, prepared.plain(), batch_size=CHECK_BATCH, workers=workers)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from tailwise.files import write_whole
 from tailwise.models import Saved
 from tailwise.types import TailwiseError
 
@@ -118,25 +119,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON as `write_bytes` does."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file of a run so that a full disk or a crash leaves the old one."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TailwiseError(
-            f"{path}: could not be written ({error.strerror}), the last one is whole; free some space and repeat, "
-            f"or continue with `tailwise fit --resume {path.parent}`"
-        ) from error
+    """Write JSON as `tailwise.files.write_whole` does."""
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def surroundings() -> dict[str, Any]:

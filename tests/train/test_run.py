@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from tailwise.files import write_whole
 from tailwise.train import checkpoint
 from tailwise.train.log import Lines, RunLogger, progress
-from tailwise.train.run import METRICS, RECIPE, Run, new_folder, rows, surroundings, write_bytes, write_json
+from tailwise.train.run import METRICS, RECIPE, Run, new_folder, rows, surroundings, write_json
 from tailwise.types import TailwiseError
 
 
@@ -114,6 +115,6 @@ def test_only_a_fitting_checkpoint_is_continued(tmp_path: Path) -> None:
     checkpoint.check(path, model)  # type: ignore[arg-type]
     with pytest.raises(TailwiseError, match="not a checkpoint of this run"):
         checkpoint.check(path, nn.Linear(2, 4))  # type: ignore[arg-type]
-    write_bytes(path, b"")
+    write_whole(path, b"")
     with pytest.raises(TailwiseError, match="not a checkpoint of this run"):
         checkpoint.check(path, model)  # type: ignore[arg-type]
