@@ -1,6 +1,7 @@
 """One training run on Lightning, from weights to weights; knows nothing of methods, only of `Task`."""
 
 import functools
+import inspect
 import logging
 import signal
 import sys
@@ -130,8 +131,11 @@ def _strategy(engine: Engine) -> Any:
         return "auto"
     from lightning.pytorch.strategies import DDPStrategy
 
+    known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+    broadcast = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # by torch's age
     # spawned, so that the command is not run again by each rank; a per-step broadcast would overwrite the ranks' queues
-    return DDPStrategy(start_method="spawn", forward_sync_buffers=False)
+    off: dict[str, Any] = {broadcast: False}
+    return DDPStrategy(start_method="spawn", **off)
 
 
 def precision(engine: Engine) -> Any:
@@ -140,7 +144,8 @@ def precision(engine: Engine) -> Any:
         return engine.precision
     if torch.cuda.is_available() and engine.accelerator in ("auto", "gpu", "cuda"):
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # private, so they may go: then float32
+    fast = any(getattr(torch.cpu, probe, bool)() for probe in probes)
     return "bf16-mixed" if fast and engine.accelerator in ("auto", "cpu") else "32-true"
 
 
