@@ -54,8 +54,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        print("tailwise: interrupted; continue with `tailwise fit --resume RUN`", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        run = interrupt.args[0] if interrupt.args else "RUN"
+        print(f"tailwise: interrupted; continue with `tailwise fit --resume {run}`", file=sys.stderr)
         return 130
     return 0
 
@@ -149,16 +150,10 @@ def _report(words: list[str]) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folders that fit wrote")
     paths = parser.parse_args(words).runs
     from tailwise.report.text import card, compare
-    from tailwise.train.run import Run
+    from tailwise.train.run import Run, by_recipe
 
-    results = [Run(path).result for path in paths]
-    if len(results) == 1:
-        print(card(results[0]))
-        return
-    groups: dict[str, list[dict[str, object]]] = {}
-    for result in results:
-        groups.setdefault(str(result["recipe"]), []).append(result)
-    print(compare(groups))
+    runs = [Run(path) for path in paths]
+    print(card(runs[0].result) if len(runs) == 1 else compare(by_recipe(runs)))
 
 
 def _recipes(words: list[str]) -> None:

@@ -94,6 +94,9 @@ def test_report_shows_a_card_or_compares(tmp_path: Path, run: Path, capsys: Capt
     (second / "result.json").write_text((run / "result.json").read_text().replace('"seed": 0', '"seed": 1'))
     text = (run / "result.json").read_text().replace('"recipe": "LogitAdjusted"', '"recipe": "mine"')
     (other / "result.json").write_text(text)
+    assert "same recipe and seed" in refused(capsys, "report", str(run), str(other))
+    recipe = (run / "recipe.yaml").read_text()
+    (other / "recipe.yaml").write_text(recipe.replace("  momentum: 0.9", "  momentum: 0.8"))
     assert main(["report", *map(str, (run, second, other))]) == 0
     lines = capsys.readouterr().out.splitlines()
     two, one = (next(line for line in lines if line.startswith(name)) for name in ("LogitAdjusted", "mine"))

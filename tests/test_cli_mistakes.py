@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import OWN, QUIET, Capture, photos, picture, refused
+from commands import OWN, QUIET, TINY, Capture, photos, picture, refused
 
 from tailwise.cli import main
 
@@ -179,3 +179,29 @@ def test_a_wrong_option_is_refused_in_one_line(tmp_path: Path, capsys: Capture, 
 def test_an_unknown_command_names_the_nearest(capsys: Capture) -> None:
     assert "no command 'evalute'; did you mean evaluate?" in refused(capsys, "evalute", "runs/a")
     assert "see tailwise --help" in refused(capsys, "zzz")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--data.views", "[foo]"], "view foo: unknown"),
+        (["--engine.accelerator", "tpuu"], "engine: "),
+        (["--objective", "GML", "--objective.queue_size", "5"], "queue: 5 slots cannot hold"),
+        (["--objective", "GML", "--objective.temperature", "-1"], "temperature must be positive"),
+        (["--objective", "BCL", "--objective.temperature", "0"], "temperature must be positive"),
+        (["--objective.tau", "-3"], "tau must not be negative"),
+        (["--recipe", "digits_lt/gml", "--objective.queue_size", "5"], "queue: 5 slots cannot hold"),
+    ],
+)
+def test_a_wrong_option_costs_no_older_run(tmp_path: Path, capsys: Capture, wrong: list[str], said: str) -> None:
+    run = tmp_path / "run"
+    assert main(["fit", "digits", "--objective", "LogitAdjusted", "--out", str(run), *TINY]) == 0
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    objective = [] if "--objective" in wrong or "--recipe" in wrong else ["--objective", "LogitAdjusted"]
+    assert said in refused(capsys, "fit", "digits", *objective, "--out", str(run), "--overwrite", *TINY, *wrong)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_nothing_to_train_on_is_said(capsys: Capture, tmp_path: Path) -> None:
+    assert "nothing to train on" in refused(capsys, "fit", "--out", str(tmp_path / "run"))

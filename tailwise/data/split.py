@@ -25,8 +25,8 @@ def hold_out(
     counts = torch.bincount(labels)
     if (few := (counts == 1).nonzero()).numel():
         raise TailwiseError(
-            f"hold out: class {class_name(int(few[0]), names)} has 1 image, a split needs at least 2; add one, or give a "
-            "validation split"
+            f"hold out: class {class_name(int(few[0]), names)} has 1 image, a split needs at least 2; add one, give the split, "
+            "or turn validation off (--data.validation 0)"
         )
     wanted = (counts * fraction).round().to(torch.int64).clamp(min=1).minimum(counts - 1)
     held = torch.zeros(len(labels), dtype=torch.bool)

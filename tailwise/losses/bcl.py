@@ -9,7 +9,7 @@ from tailwise.distributed import global_mean
 from tailwise.kernels import class_lse
 from tailwise.losses.heads import Projection
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise
+from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
 from tailwise.losses.samples import samples
 from tailwise.types import Batch, Model, Output
 
@@ -76,6 +76,8 @@ class BCL(Objective):
         pixels: int | None = None,
     ) -> None:
         super().__init__(counts, model)
+        require(temperature > 0, f"{type(self).__name__}: temperature must be positive, got {temperature}")
+        require(min(classifier_weight, contrast_weight) >= 0, f"{type(self).__name__}: weights must not be negative")
         width = width or max(model.dim // 2, 1)
         self.classifier_weight, self.contrast_weight, self.temperature = classifier_weight, contrast_weight, temperature
         self.pixels = pixels

@@ -14,7 +14,7 @@ from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
 from tailwise.losses.embedding import EmbeddingTerm, LogTriplet, Pairs
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise
+from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
 from tailwise.losses.samples import samples
 from tailwise.queue import ClassQueue
 from tailwise.types import Batch, Model, Output
@@ -60,7 +60,8 @@ class ELM(Objective):
     """Logit margins + λ ω_y Ω: an embedding term on the penultimate features, weighted towards rare classes.
 
     Logit margins are τ log(π_j / π_y); λ = 0 is `LogitAdjusted`. Keys are the batch and a class-wise queue of past
-    embeddings, because a batch holds almost no pair of tail samples. λ grows linearly over the first ``ramp`` epochs.
+    embeddings, because a batch holds almost no pair of tail samples; a past
+    embedding of the same image is a positive, as a second view would be. λ grows linearly over the first ``ramp`` epochs.
     Every default is ours: Ω = `LogTriplet`, λ = 0.1, γ = 1/2, 1024 slots with a floor of 4.
     """
 
@@ -81,6 +82,7 @@ class ELM(Objective):
         pixels: int | None = None,
     ) -> None:
         super().__init__(counts, model)
+        require(min(weight, gamma, tau, ramp) >= 0, "ELM: weight, gamma, tau and ramp must not be negative")
         self.embedding = embedding or LogTriplet()
         self.weight, self.tau, self.ramp, self.pixels = weight, tau, ramp, pixels
         self.register_buffer("rarity", rarity_weights(self.counts, gamma).to(self.log_prior.dtype))

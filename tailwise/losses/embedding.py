@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tailwise.losses.objective import require
+
 
 class Pairs(NamedTuple):
     """Anchors against keys, and which pairs count."""
@@ -19,7 +21,7 @@ class Pairs(NamedTuple):
     keys: Tensor  # (K, d) unit rows
     labels: Tensor  # (M,)
     key_labels: Tensor  # (K,)
-    positive: Tensor  # (M, K) bool: same class, another sample
+    positive: Tensor  # (M, K) bool: same class, not the anchor itself
     negative: Tensor  # (M, K) bool: another class
     same: Tensor  # (M, K) bool: the anchor itself
     counts: Tensor  # (C,) training samples per class
@@ -47,6 +49,9 @@ class LogTriplet(EmbeddingTerm):
 
     temperature: float = 0.1
     tau: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, f"{type(self).__name__}: temperature must be positive, got {self.temperature}")
 
     def __call__(self, pairs: Pairs) -> Tensor:
         log_count = pairs.counts.clamp(min=1).to(pairs.anchors.dtype).log()
@@ -83,6 +88,9 @@ class WeightedSupCon(EmbeddingTerm):
     """Ω_i = mean_{p∈P} [log Σ_{k≠i} exp(s_ik/T) − s_ip/T], supervised contrast; ELM brings the weights."""
 
     temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, f"{type(self).__name__}: temperature must be positive, got {self.temperature}")
 
     def __call__(self, pairs: Pairs) -> Tensor:
         scores = pairs.anchors @ pairs.keys.T / self.temperature

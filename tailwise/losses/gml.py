@@ -10,11 +10,11 @@ from tailwise.distributed import global_mean
 from tailwise.losses.heads import Projection
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.mixture import distillation, gaussian_mixture
-from tailwise.losses.objective import Objective, class_labels, pointwise
+from tailwise.losses.objective import Objective, class_labels, pointwise, require
 from tailwise.losses.samples import samples
 from tailwise.queue import ClassQueue
 from tailwise.teacher import Ema, Teacher
-from tailwise.types import Batch, Model, Output, TailwiseError
+from tailwise.types import Batch, Model, Output
 
 
 class GML(Objective):
@@ -30,6 +30,7 @@ class GML(Objective):
 
     views = 3
     student_views = (0, 1)
+    classifier = "cosine"
 
     def __init__(
         self,
@@ -46,8 +47,9 @@ class GML(Objective):
         pixels: int | None = None,
     ) -> None:
         super().__init__(counts, model)
-        if contrast_weight <= 0:
-            raise TailwiseError("GML: contrast_weight must be positive; without its contrast GML is LogitAdjusted")
+        require(contrast_weight > 0, "GML: contrast_weight must be positive; without its contrast GML is LogitAdjusted")
+        require(temperature > 0, f"GML: temperature must be positive, got {temperature}")
+        require(min(classifier_weight, distillation_weight) >= 0, "GML: weights of terms must not be negative")
         self.classifier_weight, self.contrast_weight = classifier_weight, contrast_weight
         self.distillation_weight, self.pixels = distillation_weight, pixels
         self.teacher = teacher or Ema(model)  # type: ignore[arg-type]  # a Model that is trained is a module

@@ -5,7 +5,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import Objective, full_precision, pointwise
+from tailwise.losses.objective import Objective, full_precision, pointwise, require
 from tailwise.types import Batch, Model, Output
 
 
@@ -28,6 +28,7 @@ class LogitAdjusted(Objective):
 
     def __init__(self, counts: Counts, model: Model, tau: float = 1.0) -> None:
         super().__init__(counts, model)
+        require(tau >= 0, f"LogitAdjusted: tau must not be negative, got {tau}")
         self.tau = tau
 
     @property

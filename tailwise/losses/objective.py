@@ -26,6 +26,8 @@ class Objective(nn.Module):
     """How many views the data must supply."""
     student_views: Sequence[int] = (0,)
     """Which of them the trained model sees; the first is the one whose logits are deployed."""
+    classifier: str = "linear"
+    """The classifier that it is made for, linear or cosine; a recipe may say otherwise."""
     counts: Tensor
     log_prior: Tensor
 
@@ -50,6 +52,12 @@ class Objective(nn.Module):
 
     def on_step(self, model: nn.Module) -> None:
         """After each optimizer step."""
+
+
+def require(holds: bool, message: str) -> None:
+    """Refuse an option that makes no sense, with `TailwiseError`."""
+    if not holds:
+        raise TailwiseError(message)
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:

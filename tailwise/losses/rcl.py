@@ -11,7 +11,7 @@ from torch import Tensor
 from tailwise.counts import Counts, count_labels
 from tailwise.kernels import class_lse
 from tailwise.losses.bcl import BCL, balanced_contrastive
-from tailwise.losses.objective import full_precision
+from tailwise.losses.objective import full_precision, require
 from tailwise.types import Model
 
 
@@ -56,6 +56,7 @@ class RCL(BCL):
 
     def __init__(self, counts: Counts, model: Model, scale: float = 0.8, **bcl: Any) -> None:
         super().__init__(counts, model, **bcl)
+        require(scale > 0, f"{type(self).__name__}: scale must be positive, got {scale}")
         self.scale = scale
 
     def contrast(

@@ -35,10 +35,8 @@ CHECK_BATCH = 512
 def build_task(recipe: Recipe, prepared: Prepared) -> Task:
     """The model and its objective, weights drawn from the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    backbone = recipe.model.backbone
-    if backbone == "auto":
-        backbone = "resnet32" if prepared.size <= 64 else "resnet50"
-    model = Network(backbone, len(prepared.names), recipe.model.classifier, recipe.model.weights)
+    net = recipe.model
+    model = Network(net.backbone, len(prepared.names), net.classifier, net.weights)  # type: ignore[arg-type]  # settled
     return Task(model, recipe.objective(prepared.counts, model))
 
 
@@ -47,7 +45,7 @@ def training_data(recipe: Recipe, prepared: Prepared, views: int) -> TrainLoader
     return TrainLoader(
         prepared.train,
         prepared.views(views),
-        batch_size=recipe.batch_size or min(max(len(prepared.train.labels) // 16, 16), 128),
+        batch_size=recipe.batch_size or 128,  # settled
         seed=recipe.seed,
         rank=distributed.rank(),
         world=distributed.world(),
@@ -66,10 +64,7 @@ def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
     if engine.compile:
         compile_networks(task)
     learner = Learner(task, loader, functools.partial(sgd, **vars(recipe.optim)), recipe.schedule, prepared.checked_name)
-    try:
-        trainer = _trainer(run.path, recipe, [Clock(), *progress(engine.progress)])
-    except (MisconfigurationException, ValueError) as error:
-        raise TailwiseError(f"engine: {str(error).splitlines()[0]}") from error
+    trainer = build_trainer(run.path, recipe, [Clock(), *progress(engine.progress)])
     last, on_interrupt = run.path / CHECKPOINT, signal.getsignal(signal.SIGINT)
     if last.is_file():
         checkpoint.check(last, learner)
@@ -95,6 +90,14 @@ def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
     }
     save(task.model, run.path, about)  # type: ignore[arg-type]  # build_task made it a Network
     return float(torch.load(last, weights_only=True)["callbacks"]["Clock"]["seconds"])
+
+
+def build_trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:
+    """Lightning's trainer for a run folder; raises `TailwiseError` for hardware that is not there."""
+    try:
+        return _trainer(folder, recipe, callbacks)
+    except (MisconfigurationException, ValueError) as error:
+        raise TailwiseError(f"engine: {str(error).splitlines()[0]}") from error
 
 
 def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:

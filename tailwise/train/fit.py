@@ -2,7 +2,9 @@
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from jsonargparse import Namespace
 from tailwise.data.checks import write_issues
 from tailwise.files import write_whole
 from tailwise.train import parse
-from tailwise.train.engine import build_task, train
+from tailwise.train.engine import build_task, build_trainer, train
 from tailwise.train.judge import judge_run
 from tailwise.train.prepare import Prepared, prepare
 from tailwise.train.recipe import Data, Recipe
@@ -27,6 +29,7 @@ from tailwise.train.run import (
     new_folder,
     surroundings,
 )
+from tailwise.train.settle import settle
 from tailwise.types import TailwiseError
 
 NEEDED = re.compile(r"\$\{needs\.(\w+)\}")
@@ -61,20 +64,23 @@ def fit(
         "seed": seed,
         "data.strict": strict,
     }
+    if source is None and recipe is None and not any("data.source" in word for word in overrides):
+        raise TailwiseError("fit: nothing to train on; name a source, such as digits or a folder, or a recipe")
     words = [f"--{key}={_word(value)}" for key, value in given.items() if value is not None]
     words += [f"--{k}={_word(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     record = parse.resolve(parse.read(recipe) if recipe else {}, words)
     name = Path(recipe).stem if recipe else _class_name(record)
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
     check_folder(folder, overwrite)
-    asked = _any_objective(yaml.safe_load(parse.dump(record)))  # all first: a mistake must not cost an older run
-    prepared = prepare(asked.data, folder / ISSUES)
-    if not NEEDED.search(parse.dump(record)):
-        build_task(parse.build(record), prepared)
+    prepared = prepare(_without_needs(record).data, folder / ISSUES)
+    record = settle(record, prepared)
+    _rehearse(_without_needs(record), prepared, folder)
     new_folder(folder, overwrite)
-    if prepared.source.issues:
-        write_issues(prepared.source.issues, folder / ISSUES)
-    return _run(record, folder, str(recipe or name), prepared)
+    if issues := prepared.source.issues:
+        write_issues(issues, folder / ISSUES)
+        print(f"{len(issues)} bad images are skipped, listed in {folder / ISSUES}", file=sys.stderr)
+    with _named(folder):
+        return _run(record, folder, str(recipe or name), prepared)
 
 
 def resume(folder: str | Path) -> Run:
@@ -83,13 +89,14 @@ def resume(folder: str | Path) -> Run:
     if run.finished:
         raise TailwiseError(f"{run.path}: is finished already; judge it again with `tailwise evaluate {run.path}`")
     record = parse.resolve(parse.read(run.path / RECIPE), ())
-    return _run(record, run.path, run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name)
+    with _named(run.path):
+        return _run(record, run.path, run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name)
 
 
 def evaluate(folder: str | Path) -> Run:
     """Judge a trained run again, on the data of its recipe, and rewrite its ``result.json``."""
     run = Run(folder)
-    recipe = _any_objective(parse.read(run.path / RECIPE))
+    recipe = _without_needs(parse.resolve(parse.read(run.path / RECIPE), ()))
     prepared = prepare(recipe.data)
     _same_data(run, prepared)
     judge_run(run, recipe, prepared, run.result["seconds"])
@@ -110,7 +117,8 @@ def _run(record: Namespace, folder: Path, name: str, prepared: Prepared | None =
         torch.set_num_threads(recipe.engine.threads)
     about = {"recipe": name, "objective": _class_name(record), "seed": recipe.seed, "selection": "last epoch"}
     about["data"] = prepared.manifest(recipe.data)
-    run.write(MANIFEST, {**about, **surroundings(), "command": " ".join(["tailwise", *map(str, sys.argv[1:])])})
+    begun = run.manifest if (folder / MANIFEST).is_file() else {"command": _command(), **surroundings()}
+    run.write(MANIFEST, {**begun, **about})
     seconds = train(run, recipe, prepared)
     judge_run(run, recipe, prepared, seconds)
     return run
@@ -129,6 +137,8 @@ def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared) ->
     shared = {key: dumped[key] for key in ("data", "seed", "engine")}
     shared["data"].pop("views")  # augmentation belongs to the method; the images to the run
     asked = parse.resolve(parse.overlay(parse.read(wanted), shared), ())
+    prepared = replace(prepared, presets=tuple(asked.data.views) or prepared.presets)
+    asked = settle(asked, prepared)
     if (where / RECIPE).is_file() and _method(Run(where).recipe_text) == _method(parse.dump(asked)):
         if Run(where).finished:
             _same_data(Run(where), prepared)
@@ -138,7 +148,7 @@ def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared) ->
             return
     print(f"needs {needed}: training {wanted} first, in {where}", file=sys.stderr)
     new_folder(where, overwrite=(where / RECIPE).is_file())
-    _run(asked, where, wanted)
+    _run(asked, where, wanted, prepared)
 
 
 def _method(recipe_text: str) -> dict[str, Any]:
@@ -163,15 +173,39 @@ def _filled(record: Namespace, folder: Path) -> Namespace:
     return parse.resolve(yaml.safe_load(text), ())
 
 
-def _any_objective(recipe: Mapping[str, Any]) -> Recipe:
-    """The recipe built with a plain objective, so without the runs that its own one needs: enough for all but training."""
-    return parse.build(parse.resolve({**recipe, "objective": {"class_path": "CrossEntropy"}}, ()))
+def _without_needs(record: Namespace) -> Recipe:
+    """The recipe without those options of its objective that come from needed runs: all but training can do with it."""
+    text = yaml.safe_load(parse.dump(record))
+    options = text["objective"].get("init_args", {})
+    text["objective"]["init_args"] = {key: value for key, value in options.items() if not NEEDED.search(str(value))}
+    return parse.build(parse.resolve(text, ()))
+
+
+def _rehearse(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
+    """Build all that training will: a mistake must not cost an older run, nor the time of a teacher."""
+    prepared.views(build_task(recipe, prepared).objective.views)
+    build_trainer(folder, recipe, [])
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """An interrupt says which run it stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(str(folder)) from None
 
 
 def _same_data(run: Run, prepared: Prepared) -> None:
     then = run.manifest["data"]
     if then["sha256"] != prepared.source.sha256 or then["train_counts"] != prepared.counts.tolist():
         raise TailwiseError(f"{run.path}: the data have changed since this run began ({then['source']}); start a new run")
+
+
+def _command() -> str:
+    """How this process was started."""
+    program = Path(sys.argv[0]).name
+    return " ".join(["tailwise" if program in ("tailwise", "cli.py") else program, *sys.argv[1:]])
 
 
 def _class_name(record: Namespace) -> str:

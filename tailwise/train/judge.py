@@ -1,5 +1,6 @@
 """The end of every run: its model, as it will be loaded by its users, judged on the test split."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, seconds: float) -> d
     saved = run.model()
     if torch.cuda.is_available() and recipe.engine.accelerator != "cpu":
         saved = saved.cuda()
+    if recipe.engine.progress != "none":
+        print(f"judging on {len(prepared.test.labels)} test and {len(prepared.train.labels)} training samples", file=sys.stderr)
     workers = recipe.engine.workers
     train = EvalLoader(prepared.train, prepared.plain(), batch_size=CHECK_BATCH, workers=workers)
     test = EvalLoader(prepared.test, prepared.plain(), batch_size=CHECK_BATCH, workers=workers)

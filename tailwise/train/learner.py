@@ -51,10 +51,11 @@ class Learner(LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         terms = self.task(batch)
-        if bad := [name for name, value in terms.items() if not bool(value.isfinite())]:
+        values = torch.stack(list(terms.values()))
+        if bad := [name for name, good in zip(terms, values.isfinite().tolist(), strict=True) if not good]:
             where = f"step {self.global_step} (epoch {self.current_epoch})"
             raise TailwiseError(f"training: term {bad[0]!r} is not finite at {where}; lower optim.lr, or resume from last.ckpt")
-        loss = torch.stack(list(terms.values())).sum()
+        loss = values.sum()
         shown = {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
         self.log_dict(shown, prog_bar=True, on_step=True, on_epoch=True, batch_size=batch.index.numel())
         return loss

@@ -90,7 +90,9 @@ def prepare(data: Data, issues_path: Path | None = None) -> Prepared:
     size = data.image_size or own
     usual = "shift" if source.name == "digits" else "crop_flip" if size <= SMALL else "resized_crop_flip"
     counts = train.counts(len(source.names))
-    return Prepared(source, train, checked, name, test, counts, size, normalisation(source.name), data.views or (usual,))
+    return Prepared(
+        source, train, checked, name, test, counts, size, normalisation(Path(source.name).name), data.views or (usual,)
+    )
 
 
 def long_tail(labels: Tensor, names: tuple[str, ...], data: Data) -> Tensor:

@@ -61,12 +61,12 @@ class Net:
     Args:
         backbone: resnet20, resnet32, resnet56, … for small images, or any model of timm; auto is resnet32 up to 64 pixels,
             resnet50 above.
-        classifier: linear, or cosine with scale 30.
+        classifier: linear, or cosine with scale 30; auto is what the objective is made for.
         weights: none, pretrained, or the path of a checkpoint of the backbone.
     """
 
     backbone: str = "auto"
-    classifier: Literal["linear", "cosine"] = "linear"
+    classifier: Literal["auto", "linear", "cosine"] = "auto"
     weights: str = "none"
 
 

@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+
+import yaml
 
 from tailwise.files import write_whole
 from tailwise.models import Saved
@@ -79,6 +82,29 @@ class Run:
             raise TailwiseError(
                 f"{path}: not readable ({error}); delete it, then `tailwise fit --resume {self.path}`"
             ) from error
+
+
+def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
+    """Results of runs that differ in nothing but their seed, together, under the recipe's name.
+
+    Two recipes of one name are told apart by a folder. Raises `TailwiseError` when one seed occurs twice in a group:
+    a run counted twice would make the spread too small.
+    """
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        recipe = yaml.safe_load(run.recipe_text)
+        method = {key: value for key, value in recipe.items() if key not in ("about", "seed", "engine")}
+        alike.setdefault(json.dumps(method, sort_keys=True), []).append(run)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for group in alike.values():
+        seeds: dict[int, Run] = {}
+        for run in group:
+            if before := seeds.get(run.result["seed"]):
+                raise TailwiseError(f"report: {before.path} and {run.path} are the same recipe and seed; name one of them")
+            seeds[run.result["seed"]] = run
+        name = str(group[0].result["recipe"])
+        groups[name if name not in groups else f"{name} ({group[0].path})"] = [run.result for run in group]
+    return groups
 
 
 def new_folder(path: Path, overwrite: bool) -> None:
