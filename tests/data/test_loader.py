@@ -102,6 +102,7 @@ def test_two_ranks_share_what_one_process_sees(n: int) -> None:
         assert _equal(joint, Batch(whole.views[:, :drawn], *(field[:drawn] for field in whole[1:])))
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 def test_the_number_of_workers_changes_nothing() -> None:
     loaders = [_train(workers=workers) for workers in (0, 2)]
     for loader in loaders:
