@@ -29,7 +29,7 @@ from tailwise.train.run import (
     new_folder,
     surroundings,
 )
-from tailwise.train.settle import settle
+from tailwise.train.settle import objective_class, settle
 from tailwise.types import TailwiseError
 
 NEEDED = re.compile(r"\$\{needs\.(\w+)\}")
@@ -69,7 +69,7 @@ def fit(
     words = [f"--{key}={_word(value)}" for key, value in given.items() if value is not None]
     words += [f"--{k}={_word(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     record = parse.resolve(parse.read(recipe) if recipe else {}, words)
-    name = Path(recipe).stem if recipe else _class_name(record)
+    name = Path(recipe).stem if recipe else objective_class(record).__name__
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
     check_folder(folder, overwrite)
     prepared = prepare(_without_needs(record).data, folder / ISSUES)
@@ -115,7 +115,7 @@ def _run(record: Namespace, folder: Path, name: str, prepared: Prepared | None =
     recipe = parse.build(_filled(record, folder))
     if recipe.engine.threads:
         torch.set_num_threads(recipe.engine.threads)
-    about = {"recipe": name, "objective": _class_name(record), "seed": recipe.seed, "selection": "last epoch"}
+    about = {"recipe": name, "objective": objective_class(record).__name__, "seed": recipe.seed, "selection": "last epoch"}
     about["data"] = prepared.manifest(recipe.data)
     begun = run.manifest if (folder / MANIFEST).is_file() else {"command": _command(), **surroundings()}
     run.write(MANIFEST, {**begun, **about})
@@ -206,11 +206,6 @@ def _command() -> str:
     """How this process was started."""
     program = Path(sys.argv[0]).name
     return " ".join(["tailwise" if program in ("tailwise", "cli.py") else program, *sys.argv[1:]])
-
-
-def _class_name(record: Namespace) -> str:
-    """The name of the record's objective."""
-    return str(record.objective.class_path.rsplit(".", 1)[-1])
 
 
 def _word(value: Any) -> str:
