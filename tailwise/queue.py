@@ -1,4 +1,8 @@
-"""`ClassQueue`: one ring of recent keys per class, so that rare classes are always represented (Suh & Seo, ICML 2023)."""
+"""Queues of recent keys: `ClassQueue` with a ring per class, `FifoQueue` with one ring for all.
+
+A ring per class keeps rare classes represented (Suh & Seo, ICML 2023); one ring has the classes in the shares of the
+training data (He et al., CVPR 2020).
+"""
 
 from typing import NamedTuple
 
@@ -70,3 +74,45 @@ class ClassQueue(nn.Module):
         valid = place < filled[labels]
         offsets = torch.cat([filled.new_zeros(1), filled.cumsum(0)])
         return Keys(self.rows[valid], labels[valid], self.index[valid], offsets, filled)
+
+
+class FifoQueue(nn.Module):
+    """One ring of the last ``size`` keys of width ``dim`` over all ``classes``: labels and indices travel with them.
+
+    It starts empty, as `ClassQueue` does, and is the same on every process.
+    """
+
+    rows: Tensor
+    labels: Tensor
+    index: Tensor
+    pushed: Tensor
+
+    def __init__(self, size: int, dim: int, classes: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise TailwiseError(f"queue: needs at least one slot, got {size}")
+        self.classes = classes
+        self.register_buffer("rows", torch.zeros(size, dim))
+        self.register_buffer("labels", torch.full((size,), -1))
+        self.register_buffer("index", torch.full((size,), -1))
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # ever
+
+    @torch.no_grad()
+    def push(self, keys: Tensor, labels: Tensor, index: Tensor) -> None:
+        """As `ClassQueue.push`. O(N)."""
+        keys, labels, index = gather_keys(keys), gather_keys(labels), gather_keys(index)
+        valid = (labels >= 0) & (labels < self.classes)
+        size = self.rows.shape[0]
+        given = int(valid.sum())
+        keys, labels, index = (x[valid][-size:] for x in (keys, labels, index))  # earlier ones would be overwritten
+        slot = (self.pushed + given - labels.numel() + torch.arange(labels.numel(), device=labels.device)) % size
+        self.rows[slot], self.labels[slot], self.index[slot] = keys.to(self.rows.dtype), labels, index
+        self.pushed += given
+
+    def read(self) -> Keys:
+        """The filled rows, class after class."""
+        labels, order = torch.sort(self.labels, stable=True)
+        labels, order = labels[labels >= 0], order[labels >= 0]
+        filled = torch.bincount(labels, minlength=self.classes)
+        offsets = torch.cat([filled.new_zeros(1), filled.cumsum(0)])
+        return Keys(self.rows[order], labels, self.index[order], offsets, filled)

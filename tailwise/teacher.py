@@ -39,7 +39,7 @@ class Frozen(Teacher):
 
 
 class Ema(Teacher):
-    """The exponential moving average of the model's weights, θ' ← m θ' + (1 − m) θ (He et al., CVPR 2020).
+    """The exponential moving average of a model's or a head's weights, θ' ← m θ' + (1 − m) θ (He et al., CVPR 2020).
 
     Starts as a copy. Buffers (running statistics) are copied, since they are averages already. ``momentum`` in [0, 1].
     """

@@ -36,6 +36,21 @@ class Output:
     classifier: Tensor  # (C, D) the classifier's rows, in the graph
     scale: float = 1.0  # of a cosine classifier; 1 for a linear one
 
+    def per_expert(self) -> Tensor:
+        """(E, V', *S, C) the logits of each expert: of an ordinary model there is one."""
+        return self.logits[None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertOutput(Output):
+    """What several experts say: ``logits`` is their mean, ``features`` and ``classifier`` are theirs side by side."""
+
+    experts: Tensor  # (E, V', *S, C)
+
+    def per_expert(self) -> Tensor:
+        """See `Output`."""
+        return self.experts
+
 
 class Model(Protocol):
     """A backbone with its classifier: exactly what is deployed."""

@@ -12,12 +12,12 @@ import tailwise
 
 ROOT = Path(tailwise.__file__).parent
 BASE = {"types", "counts", "rng"}
-STATE = {"queue", "teacher"}
+STATE = {"queue", "teacher", "moments"}
 WORLD = {"models", "data", "metrics"}
 JUDGING = {"task", "priors", "evaluate"}
 JOBS = {"train", "report"}
 BELOW_LOSSES = BASE | {"distributed", "kernels", "files"} | STATE
-BELOW_JOBS = BELOW_LOSSES | {"losses"} | WORLD | JUDGING
+BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc"} | WORLD | JUDGING
 MAY_IMPORT = {
     "types": set(),
     **{part: {"types"} for part in ("counts", "rng", "distributed", "kernels", "files")},
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "losses": BELOW_LOSSES,
     **dict.fromkeys(WORLD, BASE | {"distributed", "files"}),
     **dict.fromkeys(JUDGING, BASE | {"distributed", "losses", "models", "metrics"} | JUDGING),
+    "posthoc": BASE | {"priors", "metrics", "models"},
     **dict.fromkeys(JOBS, BELOW_JOBS | JOBS),
     **dict.fromkeys(("cli", "__init__"), BELOW_JOBS | JOBS),
 }

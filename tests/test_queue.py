@@ -1,4 +1,4 @@
-"""`ClassQueue` against one deque per class."""
+"""`ClassQueue` against one deque per class, `FifoQueue` against one deque."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailwise.queue import ClassQueue
+from tailwise.queue import ClassQueue, FifoQueue
 from tailwise.types import IGNORE, TailwiseError
 
 Pushes = list[list[int]]
@@ -97,3 +97,24 @@ def test_what_was_read_does_not_change_with_the_next_push() -> None:
 def test_a_class_without_a_slot_is_refused(slots: list[int]) -> None:
     with pytest.raises(TailwiseError, match="at least one slot"):
         ClassQueue(torch.tensor(slots), 4)
+
+
+@given(st.integers(1, 7), st.lists(st.lists(st.sampled_from([IGNORE, 0, 1, 2, 3]), max_size=9), max_size=6))
+def test_one_ring_for_all_keeps_the_newest_keys_with_their_labels(size: int, pushes: Pushes) -> None:
+    """The class 3 is beyond the three that the queue knows."""
+    queue, model, index = FifoQueue(size, 2, 3), deque[tuple[int, int]](maxlen=size), 0
+    for labels in pushes:
+        ids = torch.arange(index, index + len(labels))
+        queue.push(torch.stack([ids, -ids], 1).float(), torch.tensor(labels, dtype=torch.int64), ids)
+        model.extend((c, index + i) for i, c in enumerate(labels) if 0 <= c < 3)
+        index += len(labels)
+    held = queue.read()
+    assert sorted(zip(held.labels.tolist(), held.index.tolist(), strict=True)) == sorted(model)
+    assert held.labels.tolist() == sorted(held.labels.tolist())
+    assert torch.equal(held.keys, torch.stack([held.index, -held.index], 1).float())
+    assert held.filled.tolist() == held.offsets.diff().tolist() == [sum(c == k for c, _ in model) for k in range(3)]
+
+
+def test_a_ring_without_slots_is_refused() -> None:
+    with pytest.raises(TailwiseError, match="at least one slot"):
+        FifoQueue(0, 2, 3)

@@ -1,16 +1,17 @@
 """Balanced contrastive learning (Zhu et al., CVPR 2022)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from tailwise import distributed
 from tailwise.counts import Counts, count_labels
 from tailwise.distributed import global_mean
 from tailwise.kernels import class_lse
+from tailwise.losses.contrastive import Columns
 from tailwise.losses.heads import Projection
-from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
-from tailwise.losses.samples import samples
+from tailwise.losses.objective import full_precision
+from tailwise.losses.two_branch import TwoBranch
 from tailwise.types import Batch, Model, Output
 
 
@@ -53,60 +54,23 @@ def balanced_contrastive(
     return every - positive - (0.0 if log_prior is None else log_prior[own])
 
 
-class BCL(Objective):
+class BCL(TwoBranch):
     """λ · logit-adjusted cross-entropy on the first view + μ · balanced contrast between the second and third.
 
     Prototypes are a projection of the classifier's rows, so the contrast trains the classifier too. Defaults: λ = 1,
     μ = 0.35, T = 0.1 as in the authors' code; the paper's CIFAR runs have λ = 2, μ = 0.6, a hidden width of 512 and 128
-    outputs. ``width`` and ``hidden`` default to half and all of the feature width.
+    outputs.
     """
 
-    views = 3
-    student_views = (0, 1, 2)
+    def __init__(self, counts: Counts, model: Model, contrast_weight: float = 0.35, **frame: Any) -> None:
+        super().__init__(counts, model, contrast_weight=contrast_weight, **frame)
+        self.prototypes = Projection(model.dim, self.width, self.hidden)
 
-    def __init__(
-        self,
-        counts: Counts,
-        model: Model,
-        classifier_weight: float = 1.0,
-        contrast_weight: float = 0.35,
-        temperature: float = 0.1,
-        width: int | None = None,
-        hidden: int | None = None,
-        pixels: int | None = None,
-    ) -> None:
-        super().__init__(counts, model)
-        require(temperature > 0, f"{type(self).__name__}: temperature must be positive, got {temperature}")
-        require(min(classifier_weight, contrast_weight) >= 0, f"{type(self).__name__}: weights must not be negative")
-        width = width or max(model.dim // 2, 1)
-        self.classifier_weight, self.contrast_weight, self.temperature = classifier_weight, contrast_weight, temperature
-        self.pixels = pixels
-        self.projector = Projection(model.dim, width, hidden)
-        self.prototypes = Projection(model.dim, width, hidden)
+    def values(self, rows: Columns, prototypes: Tensor) -> Tensor:
+        """The contrastive value of each anchor (M,), given a prototype (C, d) for each class."""
+        return balanced_contrastive(*rows, prototypes, self.temperature)
 
-    def contrast(
-        self, anchors: Tensor, labels: Tensor, columns: Tensor, column_labels: Tensor, position: Tensor, rows: Tensor
-    ) -> Tensor:
-        """The contrastive value of each anchor; ``rows`` is the classifier (C, D)."""
-        prototypes = self.prototypes(rows)
-        return balanced_contrastive(anchors, labels, columns, column_labels, position, prototypes, self.temperature)
-
-    def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
-        """``{"cls": λ mean ℓ_LA, "con": μ mean ℓ_BCL}``."""
-        class_labels(batch, type(self).__name__)
-        logits, targets, weights = pointwise(out, batch)
-        classifier = global_mean(logit_adjusted(logits, targets, self.log_prior), weights)
-
-        features, labels, _ = samples(out.features[1:], batch, self.pixels)
-        anchors = self.projector(features).transpose(0, 1)  # (N, 2, d): gathering keeps the order of the global batch
-        columns = distributed.gather(anchors).flatten(0, 1)
-        views = anchors.shape[1]
-        labels = labels.repeat_interleave(views)
-        position = torch.arange(labels.numel(), device=labels.device) + distributed.rank() * labels.numel()
-        contrast = self.contrast(
-            anchors.flatten(0, 1), labels, columns, distributed.gather_keys(labels), position, out.classifier
-        )
-        return {
-            "cls": self.classifier_weight * classifier,
-            "con": self.contrast_weight * global_mean(contrast, labels >= 0),
-        }
+    def contrast(self, out: Output, batch: Batch) -> Tensor:
+        """The mean of `values` over labelled anchors."""
+        rows = self.in_batch(out, batch)
+        return global_mean(self.values(rows, self.prototypes(out.classifier)), rows.labels >= 0)

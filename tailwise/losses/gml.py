@@ -9,23 +9,23 @@ from tailwise.counts import Counts, allocate
 from tailwise.distributed import global_mean
 from tailwise.losses.heads import Projection
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.mixture import distillation, gaussian_mixture
+from tailwise.losses.mixture import Mixture, distillation, gaussian_mixture
 from tailwise.losses.objective import Objective, class_labels, pointwise, require
 from tailwise.losses.samples import samples
-from tailwise.queue import ClassQueue
+from tailwise.queue import ClassQueue, FifoQueue
 from tailwise.teacher import Ema, Teacher
 from tailwise.types import Batch, Model, Output
 
 
 class GML(Objective):
-    """γ · logit-adjusted cross-entropy + β · (mixture likelihood + its temperature's) + α · distillation.
+    """γ · logit-adjusted cross-entropy + β · (mixture likelihood + β_T · its temperature's) + α · distillation.
 
     View 0 goes to the classifier, view 1 is the query, the teacher makes keys of view 2. The queue stores the teacher's
     raw features and is projected anew each step by a trainable head, so its keys never go stale. ``teacher`` is frozen
     and trained beforehand in the paper; alone, the objective makes an `Ema` of the model. Use a cosine classifier of
-    scale 30. Defaults: K = 4096 slots (more where the floor of 2 needs them), T from 0.1 (learned), γ = β = 1, α = 0;
-    the authors' CIFAR code has α = 1. The paper's body was not available: the terms and their masks are those of the
-    authors' code.
+    scale 30. Defaults: K = 4096 slots (more where the floor of 2 needs them), T from 0.1, γ = β = β_T = 1, α = 0;
+    the authors' CIFAR code has α = 1. β_T = 0 keeps T fixed, τ = 0 leaves the prior out of both posteriors. The paper's
+    body was not available: the terms and their masks are those of the authors' code.
     """
 
     views = 3
@@ -43,15 +43,20 @@ class GML(Objective):
         temperature: float = 0.1,
         classifier_weight: float = 1.0,
         contrast_weight: float = 1.0,
+        temperature_weight: float = 1.0,
         distillation_weight: float = 0.0,
+        tau: float = 1.0,
         pixels: int | None = None,
     ) -> None:
         super().__init__(counts, model)
         require(contrast_weight > 0, "GML: contrast_weight must be positive; without its contrast GML is LogitAdjusted")
         require(temperature > 0, f"GML: temperature must be positive, got {temperature}")
-        require(min(classifier_weight, distillation_weight) >= 0, "GML: weights of terms must not be negative")
-        self.classifier_weight, self.contrast_weight = classifier_weight, contrast_weight
-        self.distillation_weight, self.pixels = distillation_weight, pixels
+        weights = classifier_weight, temperature_weight, distillation_weight, tau
+        require(min(weights) >= 0, "GML: weights of terms and tau must not be negative")
+        self.classifier_weight, self.contrast_weight, self.temperature_weight, self.distillation_weight = (
+            classifier_weight, contrast_weight, temperature_weight, distillation_weight,
+        )  # fmt: skip
+        self.tau, self.pixels = tau, pixels
         self.teacher = teacher or Ema(model)  # type: ignore[arg-type]  # a Model that is trained is a module
         width = width or max(model.dim // 2, 1)
         self.query_head = Projection(model.dim, width)
@@ -59,18 +64,32 @@ class GML(Objective):
         if self.teacher.dim == model.dim:
             self.key_head.load_state_dict(self.query_head.state_dict())
         size = queue_size or max(4096, queue_floor * model.classes)
-        self.queue = ClassQueue(allocate(self.counts, size, queue_floor), self.teacher.dim)
+        self.queue = self.make_queue(size, queue_floor)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    @property
+    def carried_log_prior(self) -> Tensor:
+        """(1 − τ) log π."""
+        return (1 - self.tau) * self.log_prior
+
+    def make_queue(self, size: int, floor: int) -> ClassQueue | FifoQueue:
+        """Slots in proportion to the class counts above a floor."""
+        return ClassQueue(allocate(self.counts, size, floor), self.teacher.dim)
+
+    def mixture(self, *problem: Tensor) -> Mixture:
+        """The two terms; the arguments are those of `gaussian_mixture`."""
+        return gaussian_mixture(*problem)
 
     def on_step(self, model: nn.Module) -> None:
         """An `Ema` teacher follows the model; a frozen one stays."""
         self.teacher.follow(model)
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
-        """``{"cls": γ ℓ_LA, "con": β L_con, "temp": β L_T, "div": α L_div}``; div only with α > 0."""
+        """``{"cls": γ ℓ_LA, "con": β L_con, "temp": β β_T L_T, "div": α L_div}``; div only with α > 0."""
         class_labels(batch, "GML")
         logits, targets, weights = pointwise(out, batch)
-        terms = {"cls": self.classifier_weight * global_mean(logit_adjusted(logits, targets, self.log_prior), weights)}
+        classifier = global_mean(logit_adjusted(logits, targets, self.log_prior, self.tau), weights)
+        terms = {"cls": self.classifier_weight * classifier}
 
         seen = self.teacher(batch.views[[2] if self.distillation_weight == 0 else [2, 0]])
         features, labels, index = samples(out.features[1:2], batch, self.pixels)
@@ -78,19 +97,13 @@ class GML(Objective):
         if self.training:
             self.queue.push(raw[0], labels, index)
         keys = self.queue.read()
-        mixture = gaussian_mixture(
-            self.query_head(features[0]),
-            labels,
-            index,
-            self.key_head(keys.keys),
-            keys.labels,
-            keys.index,
-            self.log_prior,
-            keys.filled,
-            self.log_temperature,
-        )
+        queries, projected = self.query_head(features[0]), self.key_head(keys.keys)
+        prior = self.tau * self.log_prior
+        of_keys = projected, keys.labels, keys.index, prior, keys.filled, self.log_temperature
+        mixture = self.mixture(queries, labels, index, *of_keys)
         terms["con"] = self.contrast_weight * global_mean(mixture.contrast, labels >= 0)
-        terms["temp"] = self.contrast_weight * global_mean(mixture.temperature, labels >= 0)
+        variance = global_mean(mixture.temperature, labels >= 0)
+        terms["temp"] = self.contrast_weight * self.temperature_weight * variance
         if self.distillation_weight > 0:
             divergence = distillation(logits, seen.logits[1].flatten(0, -2))
             terms["div"] = self.distillation_weight * global_mean(divergence, weights)

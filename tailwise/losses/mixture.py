@@ -10,15 +10,22 @@ from tailwise.kernels import class_lse
 from tailwise.losses.objective import full_precision
 
 
+class Posterior(NamedTuple):
+    """−log p(y | x) per query (B,) under the class-wise mixtures; 0 where the query's class has no key that counts."""
+
+    kept: Tensor  # every key takes part
+    left_out: Tensor  # without the keys that were made from the query's own sample
+
+
 class Mixture(NamedTuple):
-    """Per query (B,): −log p(y | x) under the class-wise mixtures, for the features and for the temperature."""
+    """The two terms of GML, per query (B,)."""
 
     contrast: Tensor  # every key takes part; the temperature is detached
     temperature: Tensor  # leave-one-out; the features are detached
 
 
 @full_precision
-def gaussian_mixture(
+def posterior(
     queries: Tensor,  # (B, d) unit rows
     labels: Tensor,  # (B,)
     index: Tensor,  # (B,)
@@ -27,29 +34,47 @@ def gaussian_mixture(
     key_index: Tensor,  # (K,)
     log_prior: Tensor,  # (C,)
     filled: Tensor,  # (C,) keys per class
-    log_temperature: Tensor,  # ()
-) -> Mixture:
+    temperature: Tensor,  # ()
+) -> Posterior:
     """Negative log-posterior of the label when each stored key is an isotropic Gaussian of variance T::
 
         S_ic = log (1/|Q_c|) Σ_{k∈Q_c} e^(q_i·k / T),     −log p(y_i | q_i) = −log softmax_c(S_ic + log π_c)[y_i]
 
-    computed as LSE_k(s_k + b_k) − LSE_{k∈own}(s_k + b_k) with b_k = log π_{c(k)} − log |Q_{c(k)}|. ``contrast`` keeps
-    the query's own keys and trains the features; ``temperature`` masks them, which makes T a leave-one-out estimate
-    of the variance. A class without keys is absent from the mixture. A query whose class has no (other) key gives 0.
+    computed as LSE_k(s_k + b_k) − LSE_{k∈own}(s_k + b_k) with b_k = log π_{c(k)} − log |Q_{c(k)}|. A class without keys
+    is absent from the mixture. Leaving out m own keys shifts the own mixture by log(|Q_y| / (|Q_y| − m)).
     """
     own = labels.clamp(min=0)
+    slots = filled[own]
     bias = (log_prior - filled.clamp(min=1).to(log_prior.dtype).log()).to(queries.dtype)[key_labels]
-    slots, temperature = filled[own], log_temperature.exp()
-    lse = class_lse(queries, keys, bias, temperature.detach(), labels, key_labels, index, key_index)
-    contrast = torch.logaddexp(lse.others, lse.own_class()) - lse.own_class()
-    contrast = contrast.masked_fill((slots == 0) | (labels < 0), 0.0)
-
-    loo = class_lse(queries.detach(), keys.detach(), bias, temperature, labels, key_labels, index, key_index)
-    left = slots - loo.itself_keys
+    lse = class_lse(queries, keys, bias, temperature, labels, key_labels, index, key_index)
+    left = slots - lse.itself_keys
     fewer = slots.clamp(min=1).to(queries.dtype).log() - left.clamp(min=1).to(queries.dtype).log()
-    shifted = loo.own + fewer  # the own mixture now averages over fewer keys
-    leave_one_out = (torch.logaddexp(loo.others, shifted) - shifted).masked_fill((left < 1) | (labels < 0), 0.0)
-    return Mixture(contrast, leave_one_out)
+
+    def against_others(own_class: Tensor, keys_left: Tensor) -> Tensor:
+        return (torch.logaddexp(lse.others, own_class) - own_class).masked_fill((keys_left < 1) | (labels < 0), 0.0)
+
+    return Posterior(against_others(lse.own_class(), slots), against_others(lse.own + fewer, left))
+
+
+def gaussian_mixture(
+    queries: Tensor,  # as `posterior`
+    labels: Tensor,
+    index: Tensor,
+    keys: Tensor,
+    key_labels: Tensor,
+    key_index: Tensor,
+    log_prior: Tensor,
+    filled: Tensor,
+    log_temperature: Tensor,  # ()
+) -> Mixture:
+    """`posterior` twice: ``contrast`` keeps the query's own keys and trains the features at a fixed temperature;
+
+    ``temperature`` leaves them out and trains T alone, which makes T a leave-one-out estimate of the variance.
+    """
+    of_keys, temperature = (key_labels, key_index, log_prior, filled), log_temperature.exp()
+    contrast = posterior(queries, labels, index, keys, *of_keys, temperature.detach()).kept
+    variance = posterior(queries.detach(), labels, index, keys.detach(), *of_keys, temperature).left_out
+    return Mixture(contrast, variance)
 
 
 @full_precision

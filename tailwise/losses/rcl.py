@@ -5,17 +5,17 @@ The body of the paper was not available to us: the equations below are rebuilt f
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from tailwise.counts import Counts, count_labels
-from tailwise.kernels import class_lse
+from tailwise.counts import Counts
+from tailwise.distributed import global_mean
 from tailwise.losses.bcl import BCL, balanced_contrastive
-from tailwise.losses.objective import full_precision, require
-from tailwise.types import Model
+from tailwise.losses.contrastive import Columns
+from tailwise.losses.objective import require
+from tailwise.losses.supcon import supervised_contrastive
+from tailwise.types import Batch, Model, Output
 
 
-@full_precision
 def standalone_contrastive(
     anchors: Tensor,  # (M, d) unit rows
     labels: Tensor,  # (M,)
@@ -31,17 +31,7 @@ def standalone_contrastive(
 
     over the batch alone: no prototypes, no class averaging. An anchor without positives gives 0.
     """
-    classes, own = log_prior.numel(), labels.clamp(min=0)
-    valid = column_labels >= 0
-    bias = log_prior[column_labels.clamp(min=0)].masked_fill(~valid, -1e30)
-    index = torch.arange(columns.shape[0], device=labels.device)
-    lse = class_lse(anchors, columns, bias, temperature, labels, column_labels, position, index)
-    positives = count_labels(column_labels, classes)[own] - 1
-    members = columns.new_zeros(classes, columns.shape[1]).index_add(0, column_labels[valid], columns[valid])
-    rest = members[own] - columns[position]
-    positive = (anchors * rest).sum(1) / positives.clamp(min=1) / temperature
-    value = torch.logaddexp(lse.others, lse.own) - positive - log_prior[own]
-    return value.masked_fill(positives < 1, 0.0)
+    return supervised_contrastive(anchors, labels, columns, column_labels, position, temperature, log_prior)
 
 
 class RCL(BCL):
@@ -59,23 +49,17 @@ class RCL(BCL):
         require(scale > 0, f"{type(self).__name__}: scale must be positive, got {scale}")
         self.scale = scale
 
-    def contrast(
-        self, anchors: Tensor, labels: Tensor, columns: Tensor, column_labels: Tensor, position: Tensor, rows: Tensor
-    ) -> Tensor:
+    def values(self, rows: Columns, prototypes: Tensor) -> Tensor:
         """Variant A: balanced softmax over BCL's class-averaged scores."""
-        prototypes, temperature = self.prototypes(rows), self.temperature / self.scale**2
-        return balanced_contrastive(anchors, labels, columns, column_labels, position, prototypes, temperature, self.log_prior)
+        return balanced_contrastive(*rows, prototypes, self.temperature / self.scale**2, self.log_prior)
 
 
 class RCLDenominator(RCL):
     """Variant C: the prior in the denominator only. Differs from `RCL` by −log π_y per anchor; gradients are equal."""
 
-    def contrast(
-        self, anchors: Tensor, labels: Tensor, columns: Tensor, column_labels: Tensor, position: Tensor, rows: Tensor
-    ) -> Tensor:
+    def values(self, rows: Columns, prototypes: Tensor) -> Tensor:
         """Variant A plus log π of the anchor's class."""
-        value = super().contrast(anchors, labels, columns, column_labels, position, rows)
-        return value + self.log_prior[labels.clamp(min=0)]
+        return super().values(rows, prototypes) + self.log_prior[rows.labels.clamp(min=0)]
 
 
 class RCLStandalone(RCL):
@@ -85,9 +69,8 @@ class RCLStandalone(RCL):
         super().__init__(counts, model, **rcl)
         del self.prototypes
 
-    def contrast(
-        self, anchors: Tensor, labels: Tensor, columns: Tensor, column_labels: Tensor, position: Tensor, rows: Tensor
-    ) -> Tensor:
+    def contrast(self, out: Output, batch: Batch) -> Tensor:
         """Columns are the features of the batch alone."""
-        temperature = self.temperature / self.scale**2
-        return standalone_contrastive(anchors, labels, columns, column_labels, position, temperature, self.log_prior)
+        rows = self.in_batch(out, batch)
+        values = standalone_contrastive(*rows, self.temperature / self.scale**2, self.log_prior)
+        return global_mean(values, rows.labels >= 0)

@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import torch
@@ -92,11 +92,11 @@ def train(cls: type[Objective], share: str, dtype: torch.dtype, rank: int = 0, w
         return {**task.state_dict(), "losses": torch.stack(losses)}
 
 
-def work(rank: int, world: int, folder: str) -> None:
-    """One process of several: all runs, one after another."""
+def work(rank: int, world: int, folder: str, runs: Sequence[tuple[type[Objective], str, torch.dtype]]) -> None:
+    """One process of several: its runs, one after another."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/rendezvous{world}", timedelta(minutes=2), rank=rank, world_size=world)
-    states = {run_name(*run): train(*run, rank, world) for run in RUNS}
+    states = {run_name(*run): train(*run, rank, world) for run in runs}
     torch.save(states, f"{folder}/{world}_{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

@@ -26,7 +26,7 @@ def subclasses(cls: type[Objective]) -> Iterator[type[Objective]]:
         yield from subclasses(sub)
 
 
-OBJECTIVES = sorted(set(subclasses(Objective)), key=lambda cls: cls.__name__)
+OBJECTIVES = sorted((cls for cls in set(subclasses(Objective)) if not inspect.isabstract(cls)), key=lambda cls: cls.__name__)
 COUNTS = [60, 12, 3, 1]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tailwise.losses.heads import Projection, RowNorm
+from tailwise.losses.heads import NonNegativeProjection, Projection, RowNorm
 
 
 @pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 3, 4), (1,), (0,)])
@@ -48,3 +48,27 @@ def test_too_few_rows_for_statistics_use_the_running_ones(rows: int) -> None:
     torch.testing.assert_close(trained, norm.eval()(x))
     trained.sum().backward()
     assert norm.weight.grad is not None
+
+
+def test_the_non_negative_projection_ends_in_relu() -> None:
+    rows = torch.tensor([[3.0, -1.0, 4.0], [-2.0, 5.0, -1.0]])
+    expected = torch.tensor([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0]])
+    torch.testing.assert_close(NonNegativeProjection(6, 3).onto_sphere(rows), expected)
+
+
+@pytest.mark.parametrize("dead", [[-1.0, -3.0, -2.0], [0.0, 0.0, 0.0], [-1e30, -1e30, 1e-30], [-100.0, -300.0, -200.0]])
+def test_a_dead_row_is_still_a_unit_row_with_a_finite_gradient(dead: list[float]) -> None:
+    rows = torch.tensor([dead, [1.0, 2.0, 3.0]], requires_grad=True)
+    unit = NonNegativeProjection(6, 3).onto_sphere(rows)
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(2))
+    assert bool((unit >= 0).all())
+    unit[:, 0].sum().backward()
+    assert rows.grad is not None
+    assert bool(rows.grad.isfinite().all())
+
+
+def test_the_gradient_of_a_dead_row_raises_what_the_loss_asks_for() -> None:
+    rows = torch.tensor([[-1.0, -0.5, -2.0]], requires_grad=True)
+    NonNegativeProjection(6, 3).onto_sphere(rows)[0, 2].backward()
+    assert rows.grad is not None
+    assert (rows.grad > 0).tolist() == [[False, False, True]]

@@ -1,0 +1,58 @@
+"""The frame of methods that compare projected features with one another."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tailwise import distributed
+from tailwise.counts import Counts
+from tailwise.losses.heads import Projection
+from tailwise.losses.objective import Objective, require
+from tailwise.types import Batch, Model, Output
+
+
+class Columns(NamedTuple):
+    """Anchors of this rank, and the columns that they are compared with: the anchors of all ranks."""
+
+    anchors: Tensor  # (M, d) unit rows
+    labels: Tensor  # (M,) IGNORE allowed
+    columns: Tensor  # (N, d)
+    column_labels: Tensor  # (N,)
+    position: Tensor  # (M,) which column is the anchor itself
+
+
+class Contrastive(Objective, ABC):
+    """Works on unit rows that ``projector`` makes of the features.
+
+    ``width`` and ``hidden`` of the projection default to half and all of the feature width; ``pixels`` are drawn per
+    image of a dense task.
+    """
+
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        temperature: float = 0.1,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: int | None = None,
+    ) -> None:
+        super().__init__(counts, model)
+        require(temperature > 0, f"{type(self).__name__}: temperature must be positive, got {temperature}")
+        self.temperature, self.pixels = temperature, pixels
+        self.width, self.hidden = width or max(model.dim // 2, 1), hidden
+        self.projector = Projection(model.dim, self.width, hidden)
+
+    @abstractmethod
+    def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
+        """See `Objective`."""
+
+    def columns(self, features: Tensor, labels: Tensor) -> Columns:
+        """Projections of features (V, N, D) labelled (N,), as anchors and as columns; a sample's views lie side by side."""
+        anchors = self.projector(features).transpose(0, 1)  # (N, V, d): gathering keeps the order of the global batch
+        columns = distributed.gather(anchors).flatten(0, 1)
+        labels = labels.repeat_interleave(anchors.shape[1])
+        position = torch.arange(labels.numel(), device=labels.device) + distributed.rank() * labels.numel()
+        return Columns(anchors.flatten(0, 1), labels, columns, distributed.gather_keys(labels), position)
