@@ -1,11 +1,12 @@
-"""Reading image files with care: every image is decoded once, and what cannot be used is skipped, listed and counted."""
+"""Opening image files with care: every image is looked at once, and what cannot be used is skipped, listed and counted."""
 
 import csv
 import hashlib
 import io
 import os
+import stat
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +37,62 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What one look at an image found."""
+class Look:
+    """What one look at an image found: its digest, or the problem that makes it useless."""
 
     problem: str = ""
     digest: bytes = b""
     size: tuple[int, int] = (0, 0)
     pixels: np.ndarray | None = None  # (H, W, 3) uint8 of an image with sides ≤ SMALL
+
+
+def decoded(sample: Sample) -> Look:
+    """The close look: the image is read and decoded whole. Digest: the SHA-256 of its bytes."""
+    item = sample.data
+    if item is None:
+        return Look("missing")
+    try:
+        content = item if isinstance(item, bytes) else item.read_bytes()
+    except FileNotFoundError:
+        return Look("missing")
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        return Look(f"unreadable: {error}")
+    if not content:
+        return Look("empty file")
+    digest = hashlib.sha256(content).digest()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            size = image.size
+            if max(size) > SMALL:
+                image.draft("L", (1, 1))  # a JPEG's cheapest full read; other formats ignore it
+                image.load()
+                return Look("", digest, size)
+            return Look("", digest, size, np.asarray(image if image.mode == "RGB" else to_rgb(image)))
+    except UnidentifiedImageError:
+        return Look("not an image")
+    except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error, …
+        return Look("truncated" if "truncated" in str(error).lower() else f"unreadable: {error}")
+
+
+def present(sample: Sample) -> Look:
+    """The cheap look: there is a file and it is not empty; nothing of it is read, so a damaged image passes.
+
+    Such an image stops the run when it is drawn. Digest: the SHA-256 of the path as the source calls it and of the
+    file's size; so an image that is listed twice is a duplicate, and equal files of two names are not.
+    """
+    if not isinstance(sample.data, Path):
+        return decoded(sample)
+    try:
+        status = os.stat(sample.data)
+    except (FileNotFoundError, NotADirectoryError):
+        return Look("missing")
+    except (OSError, ValueError) as error:
+        return Look(f"unreadable: {error}")
+    if not stat.S_ISREG(status.st_mode):
+        return Look("not a file")
+    if status.st_size == 0:
+        return Look("empty file")
+    return Look("", hashlib.sha256(f"{sample.path}\n{status.st_size}".encode(errors="surrogateescape")).digest())
 
 
 def examine(
@@ -52,20 +102,24 @@ def examine(
     *,
     strict: bool = False,
     issues_path: str | Path | None = None,
+    look: Callable[[Sample], Look] = decoded,
+    advice: str = "",
 ) -> Source:
     """The source made of the usable ``samples`` of each split; small images of one size are kept as pixels.
 
     Skipped and listed in ``issues``: missing, empty, truncated, unreadable files, files that are no image, and exact
     duplicates (equal bytes). Of two equal images in one split the first stays; test keeps its copy before val, val
     before train, so that nothing trained on is tested on. With ``issues_path`` the list is also written there.
+    ``look`` says how closely each image is looked at: `decoded`, or `present` for sets too large to be read at every
+    start. ``advice`` ends the refusal of too many bad samples.
     Raises `TailwiseError` when more than 1 % of all samples are bad (``strict``: one), when fewer than two classes
     have training images, when val or test has a class that train lacks, and when a class loses its last one.
     """
-    looks = {split: _look_at_all([sample.data for sample in of_split]) for split, of_split in samples.items()}
+    looks = {split: _look_at_all(look, of_split) for split, of_split in samples.items()}
     kept, issues = _sort_out(samples, looks)
     if issues and issues_path is not None:
         write_issues(issues, issues_path)
-    _refuse_if_many(name, issues, sum(map(len, samples.values())), strict, issues_path)
+    _refuse_if_many(name, issues, sum(map(len, samples.values())), strict, issues_path, advice)
     parts, hashed = {}, {}
     for split, of_split in samples.items():
         chosen = [of_split[i] for i in kept[split]]
@@ -73,7 +127,7 @@ def examine(
         labels = torch.tensor([sample.label for sample in chosen], dtype=torch.int64)
         groups = tuple(sample.group or "" for sample in chosen) if any(sample.group for sample in chosen) else None
         parts[split] = Split(_images(chosen, seen), labels, groups)
-        hashed[split] = (labels, [look.digest for look in seen])
+        hashed[split] = (labels, [found.digest for found in seen])
     _check_classes(name, names, samples, parts)
     return Source(name, tuple(names), parts, tuple(issues), content_hash(hashed))
 
@@ -87,41 +141,15 @@ def write_issues(issues: Iterable[Issue], path: str | Path) -> None:
         writer.writerows((issue.path, issue.split, issue.problem) for issue in issues)
 
 
-def _look_at_all(items: Sequence[Path | bytes | None]) -> list[_Look]:
-    tasks = [items[i : i + _TASK] for i in range(0, len(items), _TASK)]
+def _look_at_all(look: Callable[[Sample], Look], samples: Sequence[Sample]) -> list[Look]:
+    tasks = [samples[i : i + _TASK] for i in range(0, len(samples), _TASK)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata of images that it reads well
-        return [look for task in pool.map(lambda task: [_look(item) for item in task], tasks) for look in task]
-
-
-def _look(item: Path | bytes | None) -> _Look:
-    if item is None:
-        return _Look("missing")
-    try:
-        content = item if isinstance(item, bytes) else item.read_bytes()
-    except FileNotFoundError:
-        return _Look("missing")
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
-        return _Look(f"unreadable: {error}")
-    if not content:
-        return _Look("empty file")
-    digest = hashlib.sha256(content).digest()
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            size = image.size
-            if max(size) > SMALL:
-                image.draft("L", (1, 1))  # a JPEG's cheapest full read; other formats ignore it
-                image.load()
-                return _Look("", digest, size)
-            return _Look("", digest, size, np.asarray(image if image.mode == "RGB" else to_rgb(image)))
-    except UnidentifiedImageError:
-        return _Look("not an image")
-    except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error, …
-        return _Look("truncated" if "truncated" in str(error).lower() else f"unreadable: {error}")
+        return [found for task in pool.map(lambda task: [look(sample) for sample in task], tasks) for found in task]
 
 
 def _sort_out(
-    samples: Mapping[str, Sequence[Sample]], looks: Mapping[str, Sequence[_Look]]
+    samples: Mapping[str, Sequence[Sample]], looks: Mapping[str, Sequence[Look]]
 ) -> tuple[dict[str, list[int]], list[Issue]]:
     """Positions of the usable samples by split, and the issues of the others."""
     kept: dict[str, list[int]] = {split: [] for split in samples}
@@ -141,17 +169,18 @@ def _sort_out(
     return kept, issues
 
 
-def _refuse_if_many(name: str, issues: Sequence[Issue], total: int, strict: bool, path: str | Path | None) -> None:
+def _refuse_if_many(name: str, issues: Sequence[Issue], total: int, strict: bool, path: str | Path | None, advice: str) -> None:
     if not issues or (not strict and len(issues) <= TOLERATED * total):
         return
     listed = f"; the list is in {path}" if path is not None else ""
     limit = "none is allowed with strict" if strict else f"at most {TOLERATED:.0%} may be"
     raise TailwiseError(
         f"{name}: {len(issues)} of {total} images are bad, {limit}; first: {issues[0].path} ({issues[0].problem}){listed}"
+        + (f"; {advice}" if advice else "")
     )
 
 
-def _images(samples: Sequence[Sample], looks: Sequence[_Look]) -> Images:
+def _images(samples: Sequence[Sample], looks: Sequence[Look]) -> Images:
     """Pixels in memory when all images are small and of one size, else the files or their bytes."""
     arrays = [look.pixels for look in looks if look.pixels is not None]
     if arrays and len(arrays) == len(looks) and len({look.size for look in looks}) == 1:

@@ -11,34 +11,49 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tailwise import rng
+from tailwise.data.samplers import KEY, Sampler, Shuffled
 from tailwise.data.source import Split
 from tailwise.data.views import Views
 from tailwise.types import Batch, TailwiseError
 
-_ORDER, _KEY = 0, 1  # the draws of one epoch: the order of the samples, and the samples' keys
+_SHUFFLED = Shuffled()
 
 
 class TrainLoader:
     """Shuffled batches without end, an epoch at a time: each ``iter`` gives the rest of the epoch at the cursor.
 
-    An epoch is a fresh permutation of the N samples, cut into global batches of ``batch_size · world``; rank r takes
-    the r-th contiguous share of each. What does not fill a global batch is dropped until the next permutation: ragged
-    shares cannot be gathered, BatchNorm fails on one sample, and a compiled model would be compiled again. When N is
-    smaller than one global batch, there is one batch of ⌊N / world⌋ samples a rank.
+    An epoch is N draws from the N samples in the order of ``sampler``, by default a fresh permutation, cut into global
+    batches of ``batch_size · world``; rank r takes the r-th contiguous share of each. What does not fill a global batch
+    is dropped until the next epoch: ragged shares cannot be gathered, BatchNorm fails on one sample, and a compiled
+    model would be compiled again. When N is smaller than one global batch, there is one batch of ⌊N / world⌋ samples a
+    rank. A key belongs to a position, so a sample that is drawn twice is augmented twice. ``epochs`` is the length of
+    the run, for samplers that change on the way.
 
-    Raises `TailwiseError` when there are fewer samples than ranks.
+    Raises `TailwiseError` when there are fewer samples than ranks, and what ``sampler`` raises when an epoch begins.
     """
 
     def __init__(
-        self, split: Split, views: Views, *, batch_size: int, seed: int, rank: int = 0, world: int = 1, workers: int = 0
+        self,
+        split: Split,
+        views: Views,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        sampler: Sampler = _SHUFFLED,
+        epochs: int = 1,
     ) -> None:
         samples = len(split.labels)
         if batch_size < 1:
             raise TailwiseError(f"batch size: must be at least 1, got {batch_size}")
+        if epochs < 1:
+            raise TailwiseError(f"epochs: must be at least 1, got {epochs}")
         if samples < world:
             raise TailwiseError(f"training data: {samples} samples cannot feed {world} processes; use fewer processes")
         self.split, self.views, self.seed, self.workers = split, views, seed, workers
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.sampler, self.epochs = rank, world, sampler, epochs
         self.share = min(batch_size, samples // world)
         self.step = 0
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
@@ -51,10 +66,12 @@ class TrainLoader:
         """This rank's share of the ``step``-th batch of the run, counted from 0 over all epochs."""
         epoch, number = divmod(step, len(self))
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, rng.permutation(len(self.split.labels), self.seed, epoch, _ORDER)
+            labels = self.split.labels
+            classes = int(labels.max()) + 1  # absent classes above it have no share
+            self._epoch, self._order = epoch, self.sampler(labels, classes, self.seed, epoch, self.epochs)
         start = (number * self.world + self.rank) * self.share
         position = torch.arange(start, start + self.share)
-        return _batch(self.split, self.views, self._order[position], rng.mix(self.seed, epoch, _KEY, position))
+        return _batch(self.split, self.views, self._order[position], rng.mix(self.seed, epoch, KEY, position))
 
     def seek(self, step: int) -> None:
         """Continue at the ``step``-th batch of the run: the next ``iter`` gives the rest of that epoch."""

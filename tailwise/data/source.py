@@ -64,9 +64,10 @@ class Encoded:
         item = self.items[i]
         try:
             return decode(item)
-        except OSError as error:
+        except Exception as error:  # Pillow raises anything on damaged files
             where = f"image {i}" if isinstance(item, bytes) else str(item)
-            raise TailwiseError(f"{where}: cannot be read any more ({error}); was it changed since the start?") from error
+            advice = "replace it or leave it out; was it changed since the start?"
+            raise TailwiseError(f"{where}: cannot be read ({error}); {advice}") from error
 
     def subset(self, indices: Tensor) -> "Encoded":
         """As `Images`."""

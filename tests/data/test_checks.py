@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tailwise.data import Encoded, Issue, Source, Stacked
-from tailwise.data.checks import Sample, examine, write_issues
+from tailwise.data.checks import Sample, examine, present, write_issues
 from tailwise.types import TailwiseError
 
 
@@ -156,6 +156,49 @@ def test_hash_depends_on_content_and_labels_but_not_on_names() -> None:
     assert look([*GOOD[:3], GOOD[5]]).sha256 != first
     assert look([*GOOD[:3], Sample("3.png", 0, GOOD[3].data)]).sha256 != first
     assert look(GOOD[:2], test=GOOD[2:4]).sha256 != first
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Sample]:
+    """120 files of two classes, no images in them, all of one content."""
+    samples = [Sample(f"{i}.png", i % 2, tmp_path / f"{i}.png") for i in range(120)]
+    for sample in samples:
+        assert isinstance(sample.data, Path)
+        sample.data.write_bytes(b"not looked at")
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "missing"),
+        (Path("/nowhere/at/all.png"), "missing"),
+        (Path("/dev/null/a.png"), "missing"),
+        (Path("/"), "not a file"),
+        (Path("/dev/null"), "not a file"),
+        (Path("nul\0.png"), "unreadable"),
+        (b"this is a letter, not a picture", "not an image"),
+    ],
+)
+def test_the_cheap_look_skips_what_is_not_there(files: list[Sample], content: bytes | Path | None, problem: str) -> None:
+    train = [*files, Sample("bad.png", 1, content)]
+    source = examine("pets", ("cat", "dog"), {"train": train}, look=present)
+    (issue,) = source.issues
+    assert (issue.path, issue.split) == ("bad.png", "train")
+    assert issue.problem.startswith(problem)
+    images = source.splits["train"].images
+    assert isinstance(images, Encoded)
+    assert images.items == [sample.data for sample in files]
+
+
+def test_the_cheap_look_sees_empty_files_and_repeated_lines(files: list[Sample], tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    splits = {"train": [*files[:110], files[119]], "test": files[110:]}
+    with pytest.raises(TailwiseError, match=r"2 of 121 images are bad, .*\(duplicate: equals 119\.png in test\); mend it$"):
+        examine("pets", ("cat", "dog"), {**splits, "train": splits["train"][::-1]}, look=present, advice="mend it")
+    (tmp_path / "1.png").write_bytes(b"full")
+    source = examine("pets", ("cat", "dog"), splits, look=present)
+    assert source.issues == (Issue("119.png", "train", "duplicate: equals 119.png in test"),)
 
 
 def test_odd_but_readable_images_do_not_warn(monkeypatch: pytest.MonkeyPatch) -> None:

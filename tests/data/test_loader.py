@@ -1,13 +1,16 @@
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from tailwise import rng
 from tailwise.data import Encoded, Split, Stacked
 from tailwise.data.loader import EvalLoader, TrainLoader
+from tailwise.data.samplers import ClassBalanced, ProgressivelyBalanced, Sampler
 from tailwise.data.views import HALF, multi_view
-from tailwise.types import Batch, TailwiseError
+from tailwise.types import IGNORE, Batch, TailwiseError
 
 N = 23
 
@@ -22,6 +25,15 @@ VIEWS = multi_view(["crop_flip", "simaugment"], 8, HALF)
 
 def _train(n: int = N, batch_size: int = 4, seed: int = 0, **more: int) -> TrainLoader:
     return TrainLoader(_split(n), VIEWS, batch_size=batch_size, seed=seed, **more)
+
+
+SKEWED = torch.tensor([0] * 26 + [1] * 5 + [3])
+"""32 labels: one image of class 3, none of class 2."""
+
+
+def _skewed(batch_size: int, sampler: Sampler | None = None, epochs: int = 4, **more: int) -> TrainLoader:
+    split = Split(_split(len(SKEWED)).images, SKEWED)
+    return TrainLoader(split, VIEWS, batch_size=batch_size, seed=1, sampler=sampler or ClassBalanced(), epochs=epochs, **more)
 
 
 def _equal(a: Batch, b: Batch) -> bool:
@@ -114,6 +126,81 @@ def test_the_number_of_workers_changes_nothing() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_the_default_order_and_keys_are_functions_of_seed_and_epoch() -> None:
+    """Runs of earlier versions continue as they began."""
+    loader, every = _train(seed=3), torch.arange(N)
+    for epoch in (0, 2):
+        order = torch.argsort(rng.uniform(3, epoch, 0, every), stable=True)
+        batches = [loader.batch(epoch * 5 + number) for number in range(5)]
+        assert torch.equal(_index(batches), order[:20])
+        assert torch.equal(torch.cat([batch.key for batch in batches]), rng.mix(3, epoch, 1, every[:20]))
+
+
+@pytest.mark.parametrize("sampler", [ClassBalanced(), ProgressivelyBalanced()])
+def test_a_sampler_decides_what_each_epoch_shows(sampler: Sampler) -> None:
+    loader = _skewed(4, sampler)
+    for epoch in range(5):  # one more than the run has
+        assert torch.equal(_index(list(loader)), sampler(SKEWED, 4, 1, epoch, 4))
+
+
+@pytest.mark.parametrize("sampler", [ClassBalanced(), ProgressivelyBalanced()])
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_together_see_what_one_process_sees(world: int, sampler: Sampler) -> None:
+    loaders = [_skewed(8 // world, sampler, rank=rank, world=world) for rank in range(world)]
+    ranks = [[*loader, *loader] for loader in loaders]
+    whole = _skewed(8, sampler)
+    one = [*whole, *whole]
+    assert _index(one).sort().values.tolist() == torch.cat([_index(rank) for rank in ranks]).sort().values.tolist()
+    for batch, *shares in zip(one, *ranks, strict=True):
+        views = torch.cat([share.views for share in shares], 1)
+        rest = (torch.cat(field) for field in list(zip(*shares, strict=True))[1:])
+        assert _equal(Batch(views, *rest), batch)
+
+
+def test_a_sample_drawn_twice_is_augmented_twice() -> None:
+    loader = _skewed(32)
+    (batch,) = loader
+    assert batch.key.unique().numel() == 32
+    rare = batch.views[0][batch.labels == 3]  # crop_flip of the one image of its class
+    assert len(rare) == 10  # 32 draws for three classes: 11, 11, 10
+    assert rare.flatten(1).unique(dim=0).shape[0] >= 8
+    same = VIEWS(loader.split.images, batch.index, torch.zeros_like(batch.key))[0][batch.labels == 3]
+    assert same.flatten(1).unique(dim=0).shape[0] == 1
+
+
+@pytest.mark.parametrize("step", [3, 8, 13])
+def test_seeking_continues_an_epoch_of_any_sampler(step: int) -> None:
+    loader, resumed = (_skewed(4, ProgressivelyBalanced()) for _ in range(2))
+    in_order = [*loader, *loader]
+    resumed.seek(step)
+    rest = [*resumed]
+    assert len(rest) == 8 - step % 8
+    assert all(_equal(a, b) for a, b in zip(rest, in_order[step:], strict=False))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
+def test_workers_draw_from_the_same_sampler() -> None:
+    here, there = (
+        _skewed(4, ProgressivelyBalanced()),
+        pickle.loads(pickle.dumps(_skewed(4, ProgressivelyBalanced(), workers=2))),
+    )
+    for loader in (here, there):
+        loader.seek(14)
+    batches = [*here, *here], [*there, *there]
+    assert len(batches[0]) == len(batches[1]) == 10
+    assert all(_equal(a, b) for a, b in zip(*batches, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sampler_refuses_labels_without_a_class_in_one_line(workers: int) -> None:
+    labels = torch.where(SKEWED == 3, IGNORE, SKEWED)
+    split = Split(_split(32).images, labels)
+    assert torch.equal(next(iter(TrainLoader(split, VIEWS, batch_size=32, seed=0))).labels.sort().values, labels.sort().values)
+    with pytest.raises(TailwiseError, match=r"^sampler ClassBalanced: sample 31 has label -100[^\n]*$"):
+        list(TrainLoader(split, VIEWS, batch_size=4, seed=0, sampler=ClassBalanced(), workers=workers))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_evaluation_sees_all_samples_in_order(workers: int) -> None:
     split = _split()
@@ -138,6 +225,8 @@ def test_a_picture_that_vanishes_is_one_clear_line(tmp_path: Path, workers: int)
 def test_what_cannot_be_loaded_is_refused() -> None:
     with pytest.raises(TailwiseError, match="batch size"):
         _train(batch_size=0)
+    with pytest.raises(TailwiseError, match="epochs: must be at least 1, got 0"):
+        _skewed(4, epochs=0)
     with pytest.raises(TailwiseError, match="3 samples cannot feed 4 processes"):
         _train(3, world=4)
     with pytest.raises(TailwiseError, match="batch size"):

@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from tailwise.data.source import Source
+from tailwise.data.sources.benchmarks import IMAGENET_LT, INATURALIST18, PLACES_LT, open_benchmark
 from tailwise.data.sources.cifar import open_cifar
 from tailwise.data.sources.digits import open_digits
 from tailwise.data.sources.folder import open_folder
@@ -11,7 +12,8 @@ from tailwise.data.sources.listing import open_csv, open_listing
 from tailwise.data.sources.parquet import open_parquet
 from tailwise.types import TailwiseError
 
-NAMED = ("digits", "cifar10", "cifar100")
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (IMAGENET_LT, PLACES_LT, INATURALIST18)}
+NAMED = ("digits", "cifar10", "cifar100", *BENCHMARKS)
 
 
 def open_source(
@@ -24,6 +26,7 @@ def open_source(
     """The data set that ``spec`` names.
 
     - ``digits``: handwritten digits from scikit-learn; ``cifar10``, ``cifar100``: downloaded to ``download_root``;
+    - ``imagenet_lt``, ``places_lt``, ``inaturalist18``: lists and images that lie in ``download_root/NAME``;
     - a ``.parquet`` file, or a folder of them; a folder of class folders; a ``.txt`` listing; a ``.csv`` file.
 
     Files are checked on the way (`tailwise.data.checks.examine`): bad samples are skipped and counted, their list is
@@ -34,6 +37,9 @@ def open_source(
         return open_digits()
     if spec in ("cifar10", "cifar100"):
         return open_cifar(str(spec), Path(download_root).expanduser())
+    if spec in BENCHMARKS:
+        root = Path(download_root).expanduser() / str(spec)
+        return open_benchmark(BENCHMARKS[str(spec)], root, strict=strict, issues_path=issues_path)
     path = Path(spec).expanduser()
     if not path.exists():
         raise TailwiseError(f"no such data: {str(spec)!r} is neither a path nor one of {', '.join(NAMED)}; {_advice(spec)}")

@@ -16,7 +16,7 @@ _WHOLE = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """One line of a list, as it was written."""
 
     line: int
@@ -32,6 +32,14 @@ def open_listing(path: Path, *, strict: bool = False, issues_path: str | Path | 
     Paths are relative to the listing's folder. Labels are whole numbers 0..C-1 without gaps, or names; never both.
     Raises `TailwiseError`, with the line's number, for a line without label and for such labels; and as `examine`.
     """
+    return _open(path, read_listing(path), strict, issues_path)
+
+
+def read_listing(path: Path) -> list[Row]:
+    """The lines of a ``path label`` listing, as they were written; blank ones are passed over.
+
+    Raises `TailwiseError` for a line without label and for a file that is no UTF-8 text.
+    """
     rows = []
     for at, line in enumerate(_text(path).splitlines(), start=1):
         if not line.strip():
@@ -39,8 +47,8 @@ def open_listing(path: Path, *, strict: bool = False, issues_path: str | Path | 
         *before, label = line.strip().rsplit(maxsplit=1)
         if not before:
             raise TailwiseError(f"{path}, line {at}: no label after {label!r}; write 'path label'")
-        rows.append(_Row(at, before[0], label))
-    return _open(path, rows, strict, issues_path)
+        rows.append(Row(at, before[0], label))
+    return rows
 
 
 def open_csv(path: Path, *, strict: bool = False, issues_path: str | Path | None = None) -> Source:
@@ -62,7 +70,7 @@ def open_csv(path: Path, *, strict: bool = False, issues_path: str | Path | None
     return _open(path, rows, strict, issues_path)
 
 
-def _row(where: str, line: int, cells: dict[str, str | None]) -> _Row:
+def _row(where: str, line: int, cells: dict[str, str | None]) -> Row:
     given = {name: (cells[name] or "").strip() for name in ("path", "label", "split", "group") if name in cells}
     for name, value in given.items():
         if not value:
@@ -70,7 +78,7 @@ def _row(where: str, line: int, cells: dict[str, str | None]) -> _Row:
     split = given.get("split", "train").lower()
     if split not in SPLIT_NAMES:
         raise TailwiseError(f"{where}: unknown split {split!r}; write train, val or test")
-    return _Row(line, given["path"], given["label"], SPLIT_NAMES[split], given.get("group"))
+    return Row(line, given["path"], given["label"], SPLIT_NAMES[split], given.get("group"))
 
 
 def _text(path: Path) -> str:
@@ -80,7 +88,7 @@ def _text(path: Path) -> str:
         raise TailwiseError(f"{path}: cannot be read as UTF-8 text ({error})") from error
 
 
-def _open(path: Path, rows: Sequence[_Row], strict: bool, issues_path: str | Path | None) -> Source:
+def _open(path: Path, rows: Sequence[Row], strict: bool, issues_path: str | Path | None) -> Source:
     if not any(row.split == "train" for row in rows):
         raise TailwiseError(f"{path}: no training images in it; write one line for each image")
     names, labels = _classes(path, rows)
@@ -90,7 +98,7 @@ def _open(path: Path, rows: Sequence[_Row], strict: bool, issues_path: str | Pat
     return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
 
 
-def _classes(path: Path, rows: Sequence[_Row]) -> tuple[list[str], list[int]]:
+def _classes(path: Path, rows: Sequence[Row]) -> tuple[list[str], list[int]]:
     """Class names, and the class of each row."""
     whole = [_WHOLE.fullmatch(row.label) is not None for row in rows]
     if not any(whole):

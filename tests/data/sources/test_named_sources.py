@@ -62,7 +62,8 @@ def test_cifar_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch, error:
 
 def test_no_such_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     monkeypatch.chdir(tmp_path)
-    refused("zzz/", "no such data: 'zzz/' is neither a path nor one of digits, cifar10, cifar100; check the spelling")
+    named = "digits, cifar10, cifar100, imagenet_lt, places_lt, inaturalist18"
+    refused("zzz/", f"no such data: 'zzz/' is neither a path nor one of {named}; check the spelling")
     refused("digts", "did you mean 'digits'?")
     (tmp_path / "photos").mkdir()
     refused("phtos/", "did you mean 'photos'?")
