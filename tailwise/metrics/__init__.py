@@ -2,6 +2,7 @@
 
 from tailwise.metrics.calibration import Reliability, ece, ece_by_group, reliability, top_k_accuracy
 from tailwise.metrics.shots import confusion, f1s, group_mean, precisions, recalls, summary
+from tailwise.metrics.worst_case import worst_case_accuracy
 
 __all__ = [
     "Reliability",
@@ -15,4 +16,5 @@ __all__ = [
     "reliability",
     "summary",
     "top_k_accuracy",
+    "worst_case_accuracy",
 ]

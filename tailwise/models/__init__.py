@@ -1,9 +1,10 @@
 """Models: backbones, classifiers, and a run's saved network."""
 
 from tailwise.models.backbones import build
-from tailwise.models.classifiers import Cosine, Linear
+from tailwise.models.classifiers import Cosine, Linear, Scaled
+from tailwise.models.experts import Experts, network
 from tailwise.models.model import Network
 from tailwise.models.resnet_cifar import ResNetCifar
 from tailwise.models.saved import Saved, save
 
-__all__ = ["Cosine", "Linear", "Network", "ResNetCifar", "Saved", "build", "save"]
+__all__ = ["Cosine", "Experts", "Linear", "Network", "ResNetCifar", "Saved", "Scaled", "build", "network", "save"]

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tailwise.files import write_whole
+from tailwise.models.experts import network
 from tailwise.models.model import Network
 from tailwise.types import Output, TailwiseError
 
@@ -45,7 +46,7 @@ class Saved(nn.Module):
                 raise TailwiseError(f"{folder}: no {name} there; give the folder of a finished run, or train one")
         try:
             self.about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            self.network = Network(**self.about["network"])
+            self.network = network(**self.about["network"])
             self.network.load_state_dict(load_file(folder / WEIGHTS))
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
