@@ -54,7 +54,7 @@ def test_pixels_of_another_kind_are_refused() -> None:
 
 
 def test_a_file_that_goes_away_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TailwiseError, match=r"gone\.png: cannot be read any more"):
+    with pytest.raises(TailwiseError, match=r"gone\.png: cannot be read"):
         Encoded([tmp_path / "gone.png"])[0]
 
 
