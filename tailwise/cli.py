@@ -15,6 +15,7 @@ Train, judge and ship recognisers on long-tailed data.
   evaluate RUN   judge a trained run again
   report RUN...  print one run's card, or a table that compares runs over seeds
   recipes        list the recipes inside the package
+  bench RECIPE…  train recipes over seeds and write one table of them
 
   tailwise COMMAND --help    options of a command
   tailwise --version
@@ -24,6 +25,7 @@ examples:
   tailwise fit --recipe digits_lt/gml --seed 1 --out runs/gml-1
   tailwise fit photos/ --objective BCL --epochs 50
   tailwise report runs/*
+  tailwise bench 'digits_lt/*' --seeds 3 --out bench
 """
 
 
@@ -35,6 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "evaluate": _evaluate,
         "report": _report,
         "recipes": _recipes,
+        "bench": _bench,
         "--version": _version,
     }
     try:
@@ -55,8 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt as interrupt:
-        run = interrupt.args[0] if interrupt.args else "RUN"
-        print(f"tailwise: interrupted; continue with `tailwise fit --resume {run}`", file=sys.stderr)
+        print("; ".join(["tailwise: interrupted", *interrupt.args]), file=sys.stderr)
         return 130
     return 0
 
@@ -163,6 +165,41 @@ def _recipes(words: list[str]) -> None:
 
     for name in shipped():
         print(f"{name:28} {read(name).get('about', {}).get('row', '')}")
+
+
+def _bench(words: list[str]) -> None:
+    about = (
+        "Train recipes over seeds and write DIR/table.md and DIR/table.html; what is done is left, what was cut off goes on."
+    )
+    parser = _Parser(
+        prog="tailwise bench", allow_abbrev=False, description=about, epilog="Any key of a recipe goes to all runs."
+    )
+    add = parser.add_argument
+    add("recipes", metavar="RECIPE", nargs="+", help="shipped recipes by name or glob, such as 'digits_lt/*', or YAML files")
+    add("--seeds", metavar="N", default=3, type=int, help="seeds 0 to N-1 for each recipe; default 3")
+    add("--out", metavar="DIR", default="bench", help="where runs and tables go; default bench")
+    add("--jobs", metavar="N", default=1, type=int, help="runs at a time on each GPU, or on the CPU; default 1")
+    add("--minutes", metavar="M", default=float("inf"), type=float, help="stop after M minutes; the same command goes on")
+    options, dotted = parser.parse_known_args(_joined(words, parser))
+    if stray := [word for word in dotted if not word.startswith("--")]:
+        raise TailwiseError(f"bench: unexpected {stray[0]!r}; see tailwise bench --help")
+    if min(options.seeds, options.jobs) < 1:
+        raise TailwiseError("bench: --seeds and --jobs must be at least 1")
+    from tailwise.report.bench import markdown
+    from tailwise.train.bench import bench
+
+    rows = bench(
+        options.recipes,
+        seeds=range(options.seeds),
+        out=options.out,
+        jobs=options.jobs,
+        minutes=options.minutes,
+        overrides=dotted,
+    )
+    print(markdown(rows, dotted))
+    print(f"tables: {options.out}/table.md, {options.out}/table.html")
+    if failures := sum(len(row.failures) for row in rows):
+        raise TailwiseError(f"bench: {failures} of the runs failed; the table says which and why")
 
 
 def _version(words: list[str]) -> None:

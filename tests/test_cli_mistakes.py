@@ -160,7 +160,7 @@ def test_a_refusal_for_bad_images_leaves_their_list_and_a_free_folder(tmp_path: 
         (["--optim.lrr", "1"], "no option 'optim.lrr'; did you mean optim.lr?"),
         (["--epoch", "1"], "did you mean epochs?"),
         (["--epochs", "few"], "epochs must be a whole number, got 'few'"),
-        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--epochs", "0"], "model.start_from must name a trained run"),
         (["--recipe", "digits_lt/gmll"], "did you mean digits_lt/gml?"),
         (["photos"], "unexpected 'photos'; one source only"),
         (["--out"], "fit: argument --out: expected one argument"),

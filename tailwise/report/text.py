@@ -63,7 +63,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
-def _per_run(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> str:
+def per_run(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> str:
     """The value of a key when all runs agree on it, otherwise the values of each group; empty when no run states it."""
     stated = {name: [*dict.fromkeys(str(r[key]) for r in runs if key in r)] for name, runs in results.items()}
     different = {value for values in stated.values() for value in values}
@@ -72,7 +72,7 @@ def _per_run(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> st
     return ", ".join(f"{name}: {' and '.join(values)}" for name, values in stated.items() if values)
 
 
-def _best_epoch(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+def best_epochs(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The labelled best-epoch line of a group, if its runs have one."""
     best = [run["best_epoch"] for run in runs if run.get("best_epoch")]
     if not best:
@@ -102,15 +102,15 @@ def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     ]
     lines = [table(["method", "n", "all", *GROUPS, "worst class", "seconds"], rows), ""]
     lines.append("Mean recall over classes in %, last epoch; mean ± sd over n seeds; n/a: no class in the group.")
-    groups = {_groups(run) for runs in results.values() for run in runs}
+    groups = {group_edges(run) for runs in results.values() for run in runs}
     lines += [f"Training samples per class: {group}." for group in sorted(groups)]
     for label, key in (("Data", "data"), ("Epochs", "epochs")):
-        stated = _per_run(results, key)
+        stated = per_run(results, key)
         lines += [f"{label}: {stated}."] if stated else []
-    return "\n".join(lines + [line for name, runs in results.items() for line in _best_epoch(name, runs)]) + "\n"
+    return "\n".join(lines + [line for name, runs in results.items() for line in best_epochs(name, runs)]) + "\n"
 
 
-def _groups(result: Mapping[str, Any]) -> str:
+def group_edges(result: Mapping[str, Any]) -> str:
     """The shot groups of a result with their edges and numbers of classes."""
     edges, sizes = result["edges"], result["classes_in_group"]
     return ", ".join(f"{g} {edges[g]} ({sizes[g]} {'class' if sizes[g] == 1 else 'classes'})" for g in GROUPS)
@@ -151,7 +151,7 @@ def card(result: Mapping[str, Any]) -> str:
         "balanced accuracy": percent(result["balanced"]),
         "overall accuracy": percent(result["overall"]),
         "by shots": _figures(shots),
-        "groups": _groups(result) + " by training samples",
+        "groups": group_edges(result) + " by training samples",
         "by thirds": _figures(result["thirds"]),
         "worst class": _worst(result),
         "harmonic mean": percent(result["harmonic"]),

@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -17,11 +17,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from tailwise import distributed
 from tailwise.data.loader import EvalLoader, TrainLoader
-from tailwise.models import Network, save
+from tailwise.models import Network, Saved, network
 from tailwise.task import Task
 from tailwise.train import checkpoint
 from tailwise.train.learner import Learner
-from tailwise.train.log import Clock, RunLogger, progress
+from tailwise.train.log import Cost, RunLogger, progress
 from tailwise.train.optim import sgd
 from tailwise.train.prepare import Prepared
 from tailwise.train.recipe import Engine, Recipe
@@ -33,10 +33,15 @@ CHECK_BATCH = 512
 
 
 def build_task(recipe: Recipe, prepared: Prepared) -> Task:
-    """The model and its objective, weights drawn from the recipe's seed."""
+    """The model and its objective, weights drawn from the recipe's seed or taken from the run to start from."""
     torch.manual_seed(recipe.seed)
     net = recipe.model
-    model = Network(net.backbone, len(prepared.names), net.classifier, net.weights)  # type: ignore[arg-type]  # settled
+    classifier = cast(Literal["linear", "cosine", "scaled"], net.classifier)  # settled
+    model = network(net.backbone, len(prepared.names), classifier, net.weights, net.experts)
+    if net.start_from is not None:
+        model.load_stage(Saved(net.start_from).network, classifier=net.reinitialise != "classifier")
+    if net.freeze == "backbone":
+        model.freeze()
     return Task(model, recipe.objective(prepared.counts, model))
 
 
@@ -50,21 +55,25 @@ def training_data(recipe: Recipe, prepared: Prepared, views: int) -> TrainLoader
         rank=distributed.rank(),
         world=distributed.world(),
         workers=recipe.engine.workers,
+        sampler=recipe.sampler,
+        epochs=recipe.epochs,
     )
 
 
-def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
-    """Train, continuing from ``last.ckpt`` where there is one, and write the model to ship; returns the seconds of training.
+def train(task: Task, run: Run, recipe: Recipe, prepared: Prepared) -> dict[str, float]:
+    """Train the task, continuing from ``last.ckpt`` where there is one; returns what it cost.
 
     Raises `TailwiseError` when a term is not finite or the disk is full; the last good checkpoint survives both.
     """
-    task, engine = build_task(recipe, prepared), recipe.engine
+    if recipe.epochs == 0:
+        return {"seconds": 0.0, "peak_memory_mb": 0}
+    engine = recipe.engine
     loader = functools.partial(training_data, recipe, prepared, task.objective.views)
     checked = EvalLoader(prepared.checked, prepared.plain(), batch_size=CHECK_BATCH, workers=engine.workers)
     if engine.compile:
         compile_networks(task)
     learner = Learner(task, loader, functools.partial(sgd, **vars(recipe.optim)), recipe.schedule, prepared.checked_name)
-    trainer = build_trainer(run.path, recipe, [Clock(), *progress(engine.progress)])
+    trainer = build_trainer(run.path, recipe, [Cost(), *progress(engine.progress)])
     last, on_interrupt = run.path / CHECKPOINT, signal.getsignal(signal.SIGINT)
     if last.is_file():
         checkpoint.check(last, learner)
@@ -81,15 +90,7 @@ def train(run: Run, recipe: Recipe, prepared: Prepared) -> float:
     except SystemExit as error:  # lightning's answer to an interrupt, after it has switched further ones off
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from error
-    about = {
-        "classes": prepared.names,
-        "image_size": prepared.size,
-        "normalisation": {"mean": prepared.normalise.mean, "std": prepared.normalise.std},
-        "train_counts": prepared.counts,
-        "carried_log_prior": task.objective.carried_log_prior.detach().cpu(),
-    }
-    save(task.model, run.path, about)  # type: ignore[arg-type]  # build_task made it a Network
-    return float(torch.load(last, weights_only=True)["callbacks"]["Clock"]["seconds"])
+    return dict(torch.load(last, weights_only=True)["callbacks"][Cost.__name__])
 
 
 def build_trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:

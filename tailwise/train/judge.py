@@ -1,6 +1,7 @@
 """The end of every run: its model, as it will be loaded by its users, judged on the test split."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tailwise.train.recipe import Recipe
 from tailwise.train.run import RESULT, Run
 
 
-def judge_run(run: Run, recipe: Recipe, prepared: Prepared, seconds: float) -> dict[str, Any]:
+def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, float]) -> dict[str, Any]:
     """Write and return ``result.json``: every figure of `tailwise.evaluate.judge` for the last epoch's model.
 
     Train accuracy for the gap is measured without augmentation and in eval mode. A best epoch is given only where the
@@ -38,7 +39,7 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, seconds: float) -> d
         "data": f"{Path(prepared.source.name).name}{_tail(recipe)}",
         "seed": recipe.seed,
         "epochs": recipe.epochs,
-        "seconds": round(seconds, 1),
+        **cost,
         "selection": "last epoch",
         **judge(*collect(saved, test), prepared.counts, prepared.names, carried, train_confusion),
         "best_epoch": _best(run) if prepared.checked_name == "val" else None,

@@ -8,6 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -54,25 +55,33 @@ def _plain(value: float) -> float | int:
     return int(value) if float(value).is_integer() else round(float(value), 6)
 
 
-class Clock(Callback):
-    """Seconds spent training, over all resumes."""
+class Cost(Callback):
+    """What training took, over all resumes: seconds, and the peak memory of the process (of the GPU where there is one)."""
 
     def __init__(self) -> None:
-        self.before, self.started = 0.0, 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Up to now."""
-        return self.before + (time.perf_counter() - self.started)
+        self.before, self.started, self.peak = 0.0, 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
 
     def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.seconds}
+        seconds = self.before + (time.perf_counter() - self.started)
+        return {"seconds": round(seconds, 1), "peak_memory_mb": round(max(self.peak, peak_memory()) / 2**20)}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self.before = state_dict["seconds"]
+        self.before, self.peak = state_dict["seconds"], int(state_dict["peak_memory_mb"]) * 2**20
+
+
+def peak_memory() -> int:
+    """Bytes: the most that this process has had allocated on the GPU, else resident; 0 where the system does not tell."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Lines(Callback):

@@ -1,8 +1,6 @@
 """From a recipe's name and options to a `Recipe`: YAML with `base:`, dotted overrides, and errors of one line."""
 
-import difflib
-import inspect
-import re
+import functools
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,11 +9,9 @@ from typing import Any, cast
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from tailwise import losses
+from tailwise.train.explain import explain, nearest
 from tailwise.train.recipe import Recipe
 from tailwise.types import TailwiseError
-
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
 def shipped() -> dict[str, Path]:
@@ -32,14 +28,6 @@ def find(name: str | Path, near: Path | None = None) -> Path:
     if (known := shipped()).get(str(name)):
         return known[str(name)]
     raise TailwiseError(f"no recipe {str(name)!r}; {nearest(str(name), known)}")
-
-
-def nearest(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """Advice for a misspelt word."""
-    names = list(known)
-    lowered = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    return f"did you mean {lowered[close[0]]}?" if close else f"known: {', '.join(names)}"
 
 
 def read(name: str | Path, near: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -69,11 +57,18 @@ def overlay(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+@functools.cache
 def parser() -> ArgumentParser:
-    """The recipe's options as a command line."""
+    """The recipe's options as a command line; made once, for that takes as long as reading a recipe."""
     made = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
     made.add_class_arguments(Recipe, as_group=False)
-    made.set_defaults({"schedule": {"class_path": "tailwise.train.optim.Cosine"}})
+    made.set_defaults(
+        {
+            "schedule": {"class_path": "tailwise.train.optim.Cosine"},
+            "sampler": {"class_path": "tailwise.data.samplers.Shuffled"},
+            "post_hoc": {"class_path": "tailwise.posthoc.Unchanged"},
+        }
+    )
     return made
 
 
@@ -83,7 +78,8 @@ def resolve(recipe: Mapping[str, Any], overrides: Sequence[str]) -> Namespace:
     try:
         return checking.parse_args(list(overrides), namespace=checking.parse_object(dict(recipe)))
     except (ArgumentError, TypeError, ValueError, AttributeError, KeyError) as error:
-        raise TailwiseError(_explain(str(error), overrides)) from error
+        keys = [action.dest for action in checking._actions]
+        raise TailwiseError(explain(str(error), keys, recipe, overrides)) from error
 
 
 def build(record: Namespace) -> Recipe:
@@ -97,31 +93,8 @@ def dump(record: Namespace) -> str:
     return cast(str, parser().dump(record, skip_unset=False))
 
 
-def _explain(message: str, overrides: Sequence[str]) -> str:
-    """One line that names what is wrong and the nearest thing that would be right."""
-    objectives = [n for n in losses.__all__ if inspect.isclass(c := getattr(losses, n)) and issubclass(c, losses.Objective)]
-    keys = [a.dest for a in parser()._actions]
-    line = " ".join(message.split())
-    if found := re.search(r'key "objective":.*import path string: (\S+?)\.?$', line):
-        return f"no objective {found[1]!r}; {nearest(found[1], objectives)}"
-    if found := re.search(r"[Kk]ey \"([\w.]+)\":.*?Expected an? <class '(\w+)'>.*[Vv]alue: (.*)$", line):
-        return f"recipe: {found[1]} must be {_KINDS.get(found[2], found[2])}, got {found[3]!r}"
-    if found := re.search(r"[Uu]nrecognized arguments?: -*([\w.]+)", line):
-        return f"no option {found[1]!r}; {nearest(found[1], keys)}"
-    if found := re.search(r"Option '([\w.]+)' is not accepted.*class_path='([\w.]+)'", line):
-        made = getattr(losses, found[2].rsplit(".", 1)[-1], None)
-        options = _options(made) if made else []
-        return f"{found[2].rsplit('.', 1)[-1]} has no option {found[1]!r}; {nearest(found[1], options)}"
-    if found := re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", line):
-        word = f"{found[1]}.{found[2]}"
-        return f"recipe: no key {word!r}; {nearest(word, keys)}"
-    if found := re.search(r"[Kk]ey '([\w.]+)' is not expected|Option '([\w.]+)' is not accepted", line):
-        word = found[1] or found[2]
-        return f"recipe: no key {word!r}; {nearest(word, keys)}"
-    return f"recipe: {line[:300]}"
-
-
-def _options(made: type) -> list[str]:
-    """The constructor options of an objective and those that it passes on."""
-    names = [n for c in made.__mro__ if "__init__" in vars(c) for n in inspect.signature(c).parameters]
-    return [n for n in dict.fromkeys(names) if n not in ("self", "counts", "model", "args", "kwargs", "bcl", "rcl")]
+def word(value: Any) -> str:
+    """A value as one word of the command line."""
+    if isinstance(value, str | Path):
+        return str(value)
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).split("\n")[0]

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from tailwise.data.samplers import Sampler, Shuffled
 from tailwise.losses import CrossEntropy, Objective
+from tailwise.posthoc import PostHoc, Unchanged
 from tailwise.train.optim import Cosine, Schedule
 from tailwise.types import Model, TailwiseError
 
@@ -61,13 +63,25 @@ class Net:
     Args:
         backbone: resnet20, resnet32, resnet56, … for small images, or any model of timm; auto is resnet32 up to 64 pixels,
             resnet50 above.
-        classifier: linear, or cosine with scale 30; auto is what the objective is made for.
+        classifier: linear, cosine with scale 30, or scaled: a frozen linear one whose classes learn a scale; auto is what
+            the objective is made for.
+        experts: how many last stages and classifiers share the early stages of the backbone; their mean is the model.
         weights: none, pretrained, or the path of a checkpoint of the backbone.
+        start_from: the folder of a trained run whose network this one starts from, such as ${needs.NAME}.
+        reinitialise: none, or classifier: then only the backbone is taken from there.
+        freeze: none, or backbone: then it stays as it is, norms included, and only the classifier is trained.
     """
 
     backbone: str = "auto"
-    classifier: Literal["auto", "linear", "cosine"] = "auto"
+    classifier: Literal["auto", "linear", "cosine", "scaled"] = "auto"
+    experts: int = 1
     weights: str = "none"
+    start_from: str | None = None
+    reinitialise: Literal["none", "classifier"] = "none"
+    freeze: Literal["none", "backbone"] = "none"
+
+    def __post_init__(self) -> None:
+        _check("model", 1, experts=self.experts)
 
 
 @dataclass(frozen=True)
@@ -129,8 +143,10 @@ class Recipe:
         about: paper, table row, claimed number and its source, cost; says nothing to the trainer.
         needs: runs that come first, by name: a recipe to train, or the folder of a finished run.
         objective: what training minimises.
+        sampler: which training images an epoch shows, and how often.
         schedule: how the learning rate moves.
-        epochs: passes over the training set.
+        post_hoc: what is done to the trained classifier before it is judged and shipped.
+        epochs: passes over the training set; 0 trains nothing and judges what model.start_from and post_hoc make.
         batch_size: samples per step and process; by default a sixteenth of the training set, within 16 to 128.
         seed: of the weights, the order and the augmentation.
     """
@@ -140,15 +156,20 @@ class Recipe:
     data: Data = field(default_factory=Data)
     model: Net = field(default_factory=Net)
     objective: MakeObjective = CrossEntropy
+    sampler: Sampler = field(default_factory=Shuffled)
     optim: Optim = field(default_factory=Optim)
     schedule: Schedule = field(default_factory=Cosine)
+    post_hoc: PostHoc = field(default_factory=Unchanged)
     epochs: int = 30
     batch_size: int | None = None
     seed: int = 0
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
-        _check("", 1, epochs=self.epochs, batch_size=1 if self.batch_size is None else self.batch_size)
+        _check("", 0, epochs=self.epochs)
+        _check("", 1, batch_size=1 if self.batch_size is None else self.batch_size)
+        if self.epochs == 0 and self.model.start_from is None:
+            raise TailwiseError("recipe: epochs 0 trains nothing, so model.start_from must name a trained run")
 
 
 def _check(section: str, least: int, **values: float) -> None:

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,8 @@ RECIPE, MANIFEST, RESULT, METRICS, CHECKPOINT, ISSUES = (
     "last.ckpt",
     "data_issues.csv",
 )
+LOCK = "run.lock"
+"""A run's folder holds it while a process writes there."""
 
 
 class Run:
@@ -94,6 +97,7 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
     for run in runs:
         recipe = yaml.safe_load(run.recipe_text)
         method = {key: value for key, value in recipe.items() if key not in ("about", "seed", "engine")}
+        method["needs"] = {name: _recipe_of(wanted) for name, wanted in recipe["needs"].items()}
         alike.setdefault(json.dumps(method, sort_keys=True), []).append(run)
     groups: dict[str, list[dict[str, Any]]] = {}
     for group in alike.values():
@@ -107,6 +111,11 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
+def _recipe_of(needed: str) -> str:
+    """The recipe that a need stands for: of a run's folder, the one that made it."""
+    return str(Run(needed).manifest["recipe"]) if (Path(needed) / MANIFEST).is_file() else needed
+
+
 def new_folder(path: Path, overwrite: bool) -> None:
     """Make an empty folder for a run; an older run there goes only with ``overwrite``, anything else never.
 
@@ -116,20 +125,59 @@ def new_folder(path: Path, overwrite: bool) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         for entry in path.iterdir():
-            if entry.name != "needs":
+            if entry.name not in ("needs", LOCK):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     except OSError as error:
         raise TailwiseError(f"{path}: cannot be made ({error.strerror}); choose another --out") from error
 
 
 def check_folder(path: Path, overwrite: bool) -> None:
-    """Refuse a folder that `new_folder` would refuse; a list of bad images of data that were refused may lie in it."""
-    if not path.exists() or (path.is_dir() and all(entry.name == ISSUES for entry in path.iterdir())):
+    """Refuse a folder that `new_folder` would refuse; what a refusal or a kill at the start leaves there occupies nothing."""
+    leftovers = (ISSUES, LOCK, f"{RECIPE}.tmp")
+    if not path.exists() or (path.is_dir() and all(entry.name in leftovers for entry in path.iterdir())):
         return
     if not overwrite:
         raise TailwiseError(f"{path}: exists already; choose another --out, continue with --resume, or pass --overwrite")
     if not path.is_dir() or not (path / RECIPE).is_file():
         raise TailwiseError(f"{path}: is not a run of tailwise, so it is not overwritten; choose another --out")
+
+
+@contextmanager
+def locked(path: Path, patience: float = 1.0) -> Iterator[None]:
+    """Keep a run's folder, made where it is missing, to this process, as two of them would spoil each other's files.
+
+    The system gives the lock back with the process, however that ends; a file that was left behind locks nothing.
+    ``patience`` is in seconds. Raises `TailwiseError` when another process has the folder, or nobody can write there.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / LOCK, timeout=patience)
+        lock.acquire()
+    except Timeout as error:
+        raise TailwiseError(f"{path}: another process is writing this run; wait for it or choose another --out") from error
+    except OSError as error:
+        raise TailwiseError(f"{path}: cannot be made or written ({error.strerror}); choose another --out") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes it itself
+            (path / LOCK).unlink()  # before the release, for after it the file may be another's
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process has the run's folder."""
+    from filelock import FileLock, Timeout
+
+    if not (path / LOCK).exists():
+        return False
+    try:
+        with FileLock(path / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

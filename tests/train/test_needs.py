@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from train.jobs import digits
+from tiny import MODELS
+from train.jobs import digits, interrupt_in
 
+from tailwise.teacher import Ema
+from tailwise.train import needs, parse, resume
 from tailwise.train.fit import evaluate
 from tailwise.train.run import Run
 from tailwise.types import TailwiseError
@@ -86,6 +89,44 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path, done: Run) -> Non
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(TailwiseError, match="has 2 classes, the data 10"):
         digits(tmp_path / "run", recipe=gml_recipe(tmp_path, str(copy)))
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        ("runs/nowhere", "needs teacher: no run and no recipe 'runs/nowhere'; "),
+        ("HERE/gml.yaml", r"needs teacher: the recipes need one another in a circle \(gml -> gml\)"),
+        ("HERE/broken.yaml", "needs teacher: recipe: no key 'flour'; "),
+    ],
+)
+def test_a_need_that_nothing_can_fill_costs_no_older_run(tmp_path: Path, done: Run, needed: str, said: str) -> None:
+    (tmp_path / "broken.yaml").write_text("flour: 500\n")
+    copy = shutil.copytree(done.path, tmp_path / "copy")
+    for out in (tmp_path / "run", copy):
+        with pytest.raises(TailwiseError, match=said) as refusal:
+            digits(out, recipe=gml_recipe(tmp_path, needed.replace("HERE", str(tmp_path))), overwrite=True)
+        assert len(str(refusal.value).splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+    assert Run(copy).result == done.result
+
+
+def test_a_run_that_was_cut_off_in_its_teachers_training_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "teacher.yaml").write_text(TEACHER)
+    recipe = gml_recipe(tmp_path, str(tmp_path / "teacher.yaml"))
+    with monkeypatch.context() as patch:
+        interrupt_in(patch, 0, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            digits(tmp_path / "run", recipe=recipe, epochs=1)
+    assert resume(tmp_path / "run").result["recipe"] == str(recipe)
+
+
+def test_without_its_needs_a_recipe_still_says_what_it_starts_from() -> None:
+    record = parse.resolve(parse.read("digits_lt/drops"), ())
+    assert needs.without(record).model.start_from == "${needs.stage1}"  # nothing else makes no epochs a recipe
+    gml = needs.without(parse.resolve(parse.read("digits_lt/gml"), ())).objective(torch.ones(10), MODELS["rows"](10))
+    assert isinstance(gml.teacher, Ema)  # instead of one that is not there yet
 
 
 def test_a_need_that_is_used_but_not_named_is_refused(tmp_path: Path) -> None:

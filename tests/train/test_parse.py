@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tailwise.losses import BCL, GML, LogitAdjusted
-from tailwise.train import parse
+from tailwise.train import explain, parse
 from tailwise.train.optim import Cosine, Steps
 from tailwise.types import TailwiseError
 
@@ -103,7 +103,16 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
         ),
         ({}, ("--epochs", "many"), "epochs must be a whole number, got 'many'"),
         ({}, ("--data.imbalance_factor", "big"), "data.imbalance_factor must be a number, got 'big'"),
-        ({}, ("--epochs", "0"), "epochs must be at least 1"),
+        ({}, ("--epochs", "-1"), "epochs must be at least 0"),
+        ({}, ("--epochs", "0"), "model.start_from must name a trained run"),
+        ({}, ("--schedule.warmpu=3",), "Cosine has no option 'warmpu'; did you mean warmup?"),
+        ({}, ("--sampler=Clasbalanced",), "no sampler 'Clasbalanced'; did you mean ClassBalanced?"),
+        ({}, ("--post_hoc=tailwise.losses.BCL",), "post_hoc: tailwise.losses.BCL is no PostHoc"),
+        (
+            {"post_hoc": {"class_path": "Drops", "init_args": {"dleta": 1}}},
+            (),
+            "Drops has no option 'dleta'; did you mean delta?",
+        ),
         ({}, ("--optim.lr", "-1"), "optim.lr must be at least 0"),
         ({}, ("--optim.nesterov=true", "--optim.momentum=0"), "nesterov"),
         ({}, ("--engine.check_every", "0"), "engine.check_every must be at least 1"),
@@ -165,5 +174,5 @@ def test_a_shipped_recipe_resolves_and_says_what_it_is(name: str) -> None:
 
 
 def test_options_of_a_wrapping_objective_are_known_too() -> None:
-    assert {"queue_size", "teacher"} <= set(parse._options(GML))
-    assert not {"self", "counts", "model"} & set(parse._options(BCL))
+    assert {"queue_size", "teacher"} <= set(explain._options(GML))
+    assert not {"self", "counts", "model"} & set(explain._options(BCL))
