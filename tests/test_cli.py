@@ -68,7 +68,7 @@ def test_an_unfinished_run_is_resumed(tmp_path: Path, run: Path, capsys: Capture
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("continue with `tailwise fit --resume RUN`")
 
     monkeypatch.setattr(sys.modules["tailwise.train.fit"], "fit", interrupted)
     assert main(["fit", "digits"]) == 130

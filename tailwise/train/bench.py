@@ -88,7 +88,8 @@ class Bench:
     def _settled(self, cell: Cell) -> bool:
         """Whether there is nothing to do: it is done, or cannot be."""
         try:
-            cell.record()
+            if cell.refused:
+                raise TailwiseError(cell.refused)
             if cell.begun and (difference := cell.difference()):
                 raise TailwiseError(f"{cell.folder} holds another run: {difference}; delete it or choose another --out")
             if cell.done:

@@ -24,7 +24,7 @@ def finish(task: Task, run: Run, recipe: Recipe, prepared: Prepared) -> None:
     step, model = recipe.post_hoc, cast(Network, task.model)
     validation = _validation(model, prepared) if step.reads_validation else None
     if recipe.epochs:
-        carried = carried_log_prior(task.objective, recipe.sampler)
+        carried = carried_log_prior(task.objective, recipe.sampler, recipe.epochs)
     else:  # nothing was trained, so the logits are those of the run that it starts from
         carried = torch.tensor(Saved(cast(str, recipe.model.start_from)).about["carried_log_prior"])
     carried, chosen = step(model, validation, prepared.counts, carried)
@@ -39,23 +39,23 @@ def finish(task: Task, run: Run, recipe: Recipe, prepared: Prepared) -> None:
     save(model, run.path, about)
 
 
-def carried_log_prior(objective: Objective, sampler: Sampler) -> Tensor:
+def carried_log_prior(objective: Objective, sampler: Sampler, epochs: int) -> Tensor:
     """(C,) the log prior that the logits carry: the objective's, moved by how the sampler ends up showing the classes."""
-    return objective.carried_log_prior + _shift(objective, sampler)
+    return objective.carried_log_prior + _shift(objective, sampler, epochs)
 
 
-def _shift(objective: Objective, sampler: Sampler) -> Tensor:
+def _shift(objective: Objective, sampler: Sampler, epochs: int) -> Tensor:
     """log of the class shares that the sampler aims at in the last epoch, less log π; classes that are absent keep 0."""
-    counts = objective.counts.cpu()
-    shares, natural = (drawn.shares(counts, 1.0).clamp(min=1e-300).log() for drawn in (sampler, Shuffled()))
+    counts, progress = objective.counts.cpu(), float(epochs > 1)  # a single epoch is the first and the last
+    shares, natural = (drawn.shares(counts, progress).clamp(min=1e-300).log() for drawn in (sampler, Shuffled()))
     shift = shares - natural  # not − log π, which gives absent classes a share
     return shift.masked_fill(counts == 0, 0.0).to(objective.log_prior)
 
 
-def warn_of_double_correction(objective: Objective, sampler: Sampler) -> None:
+def warn_of_double_correction(objective: Objective, sampler: Sampler, epochs: int) -> None:
     """Say so when the sampler balances classes for an objective that corrects for their frequencies already."""
     corrects = not torch.allclose(objective.carried_log_prior, objective.log_prior, atol=1e-4)
-    if corrects and float(_shift(objective, sampler).abs().max()) > 1e-3:
+    if corrects and float(_shift(objective, sampler, epochs).abs().max()) > 1e-3:
         method, drawn = type(objective).__name__, type(sampler).__name__
         print(
             f"sampler {drawn} balances the classes and {method} corrects for their frequencies: the correction is applied "

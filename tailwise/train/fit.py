@@ -168,7 +168,7 @@ def _rehearse(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
     prepared.views(task.objective.views)
     build_trainer(folder, recipe, [])
     task.on_epoch(recipe.epochs - 1, recipe.epochs)  # re-weighting may set in late
-    warn_of_double_correction(task.objective, recipe.sampler)
+    warn_of_double_correction(task.objective, recipe.sampler, recipe.epochs)
 
 
 @contextmanager

@@ -57,6 +57,10 @@ def overlay(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+SECTIONS = ("data", "model", "objective", "sampler", "optim", "schedule", "post_hoc", "engine")
+"""The keys of a recipe with keys of their own."""
+
+
 @functools.cache
 def parser() -> ArgumentParser:
     """The recipe's options as a command line; made once, for that takes as long as reading a recipe."""
@@ -76,10 +80,14 @@ def resolve(recipe: Mapping[str, Any], overrides: Sequence[str]) -> Namespace:
     """The validated record of a recipe under ``--dotted.key value`` overrides; nothing is built yet."""
     checking = parser()
     try:
-        return checking.parse_args(list(overrides), namespace=checking.parse_object(dict(recipe)))
+        record = checking.parse_args(list(overrides), namespace=checking.parse_object(dict(recipe)))
     except (ArgumentError, TypeError, ValueError, AttributeError, KeyError) as error:
         keys = [action.dest for action in checking._actions]
         raise TailwiseError(explain(str(error), keys, recipe, overrides)) from error
+    for key in SECTIONS:  # the parser lets null, and numbers in the place of a section, pass
+        if not isinstance(record[key], Namespace):
+            raise TailwiseError(f"recipe: {key} must be a mapping, got {record[key]!r}; write its options below it")
+    return record
 
 
 def build(record: Namespace) -> Recipe:

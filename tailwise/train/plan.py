@@ -88,6 +88,7 @@ class _Plan:
     def __init__(self, out: Path, words: tuple[str, ...]) -> None:
         self.out, self.words = out, words
         self.cells: dict[tuple[str, int], Cell] = {}
+        self.records: dict[tuple[str, ...], Namespace] = {}
 
     def add(self, recipe: str, seed: int, more: Mapping[str, Any] | None = None) -> Cell:
         """The cell of a recipe, with ``more`` of its data section set, after the cells of the recipes that it needs."""
@@ -110,15 +111,22 @@ class _Plan:
 
     def _needed(self, cell: Cell) -> dict[str, Cell]:
         """The cells of the recipes that the cell's ``needs:`` names; each is trained on the cell's data."""
-        own, found = cell.record(), {}
-        needs.check(own)
+        own, found = self._record(cell.recipe, cell.words[:-1]), {}
         for key in needs.names(own):
             if (wanted := needs.recipe_of(own, key)) is None:
                 continue
-            theirs = parse.resolve(parse.read(wanted), self.words)
+            theirs = self._record(wanted, self.words)
             other = {k: v for k, v in vars(own.data).items() if k != "views" and v != getattr(theirs.data, k)}
             found[key] = self.add(wanted, cell.seed, other)
         return found
+
+    def _record(self, recipe: str, words: tuple[str, ...]) -> Namespace:
+        """The record of a recipe whose needs can be filled; read once for all seeds, since reading takes a while."""
+        if (recipe, *words) not in self.records:
+            record = parse.resolve(parse.read(recipe), words)
+            needs.check(record)
+            self.records[recipe, *words] = record
+        return self.records[recipe, *words]
 
 
 def _plain(record: Namespace) -> dict[str, Any]:

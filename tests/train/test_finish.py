@@ -32,23 +32,23 @@ def objective(cls: type[Objective], counts: torch.Tensor = COUNTS, **options: fl
     ids=lambda value: type(value).__name__,
 )
 def test_cross_entropy_carries_the_prior_that_its_sampler_shows(sampler: Sampler, expected: torch.Tensor) -> None:
-    carried = carried_log_prior(objective(CrossEntropy), sampler)
+    carried = carried_log_prior(objective(CrossEntropy), sampler, 2)
     torch.testing.assert_close(carried, expected.log(), rtol=0, atol=1e-5)
     assert carried.dtype == torch.float32
 
 
 def test_a_prior_that_was_corrected_for_and_sampled_away_is_carried_with_the_other_sign() -> None:
-    carried = carried_log_prior(objective(LogitAdjusted), ClassBalanced())
+    carried = carried_log_prior(objective(LogitAdjusted), ClassBalanced(), 2)
     torch.testing.assert_close(carried + math.log(4), -log_prior(COUNTS).float(), rtol=0, atol=1e-5)
 
 
 def test_a_class_that_no_sampler_can_show_changes_nothing() -> None:
     counts = torch.tensor([60, 12, 0, 1])
     for sampler in (Shuffled(), ClassBalanced()):
-        carried = carried_log_prior(objective(CrossEntropy, counts), sampler)
+        carried = carried_log_prior(objective(CrossEntropy, counts), sampler, 2)
         assert bool(carried.isfinite().all())
         assert carried[2] == objective(CrossEntropy, counts).carried_log_prior[2]
-    shuffled = carried_log_prior(objective(CrossEntropy, counts), Shuffled())
+    shuffled = carried_log_prior(objective(CrossEntropy, counts), Shuffled(), 2)
     assert torch.equal(shuffled, objective(CrossEntropy, counts).carried_log_prior)
 
 
@@ -57,7 +57,7 @@ def test_a_class_that_no_sampler_can_show_changes_nothing() -> None:
 def test_a_balanced_sampler_under_a_prior_corrected_loss_is_warned_of(
     cls: type[Objective], sampler: Sampler, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    warn_of_double_correction(objective(cls), sampler)
+    warn_of_double_correction(objective(cls), sampler, 2)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
@@ -77,7 +77,7 @@ def test_a_balanced_sampler_under_a_prior_corrected_loss_is_warned_of(
     ],
 )
 def test_one_correction_is_not_warned_of(made: Objective, sampler: Sampler, capsys: pytest.CaptureFixture[str]) -> None:
-    warn_of_double_correction(made, sampler)
+    warn_of_double_correction(made, sampler, 2)
     assert capsys.readouterr().err == ""
 
 
@@ -91,3 +91,10 @@ def test_a_job_says_it_once_and_ships_the_prior_that_it_carries(tmp_path: Path, 
     digits(tmp_path / "la", objective="LogitAdjusted", **options)
     err = capsys.readouterr().err
     assert err.count("sampler ClassBalanced balances the classes and LogitAdjusted corrects for their frequencies") == 1
+
+
+def test_the_only_epoch_of_a_progressive_sampler_is_its_first() -> None:
+    plain = carried_log_prior(objective(CrossEntropy), Shuffled(), 1)
+    torch.testing.assert_close(carried_log_prior(objective(CrossEntropy), ProgressivelyBalanced(), 1), plain)
+    balanced = carried_log_prior(objective(CrossEntropy), ProgressivelyBalanced(), 2)
+    assert not torch.allclose(balanced, plain)

@@ -176,3 +176,11 @@ def test_a_shipped_recipe_resolves_and_says_what_it_is(name: str) -> None:
 def test_options_of_a_wrapping_objective_are_known_too() -> None:
     assert {"queue_size", "teacher"} <= set(explain._options(GML))
     assert not {"self", "counts", "model"} & set(explain._options(BCL))
+
+
+@pytest.mark.parametrize("key", parse.SECTIONS)
+@pytest.mark.parametrize("value", [None, 3])
+def test_a_section_that_is_no_mapping_is_refused(key: str, value: object) -> None:
+    with pytest.raises(TailwiseError) as refused:
+        parse.resolve({key: value}, ())
+    assert key in str(refused.value)

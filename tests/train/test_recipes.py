@@ -132,7 +132,7 @@ def changes_the_classifier(recipe: Recipe, prepared: Prepared, task: Task) -> No
     labels = prepared.test.labels[:256]
     logits = torch.randn(len(labels), len(prepared.names), generator=generator, dtype=torch.float64)
     before = copied(task.model.state_dict())
-    carried = carried_log_prior(task.objective, recipe.sampler)
+    carried = carried_log_prior(task.objective, recipe.sampler, recipe.epochs)
     edited = recipe.post_hoc(task.model, Validation(logits, labels), prepared.counts, carried)
     after = task.model.state_dict()
     changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
