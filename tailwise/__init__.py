@@ -29,6 +29,7 @@ __all__ = [
     "Task",
     "adjust",
     "as_counts",
+    "bench",
     "fit",
     "losses",
     "metrics",
@@ -37,9 +38,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`fit`, `resume` and `Run` load the trainer, and Lightning with it, only when asked for."""
+    """`fit`, `resume`, `bench` and `Run` load the trainer, and Lightning with it, only when asked for."""
     if name in ("fit", "resume", "Run"):
         from tailwise import train
 
         return getattr(train, name)
+    if name == "bench":
+        from tailwise.train.bench import bench
+
+        return bench
     raise AttributeError(f"module 'tailwise' has no attribute {name!r}")
