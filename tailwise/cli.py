@@ -163,8 +163,10 @@ def _recipes(words: list[str]) -> None:
     parser.parse_args(words)
     from tailwise.train.parse import read, shipped
 
-    for name in shipped():
-        print(f"{name:28} {read(name).get('about', {}).get('row', '')}")
+    known = shipped()
+    wide = max(map(len, known))
+    for name in known:
+        print(f"{name:{wide}}  {read(name).get('about', {}).get('row', '')}")
 
 
 def _bench(words: list[str]) -> None:

@@ -12,21 +12,27 @@ from tailwise.types import TailwiseError
 
 
 def hold_out(
-    labels: Tensor, fraction: float, seed: int, groups: Sequence[str] | None = None, names: Sequence[str] = ()
+    labels: Tensor,
+    fraction: float,
+    seed: int,
+    groups: Sequence[str] | None = None,
+    names: Sequence[str] = (),
+    least: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Indices (kept, held) into ``labels`` (N,), each sorted: about ``fraction`` of each class is held, at least one image.
 
     With ``groups`` (N,) all images of a group go to one side, and each class keeps and holds at least one image; the
-    shares are then only near the fraction. A function of its arguments alone; ``names`` only serve the errors.
-    Raises `TailwiseError` for a fraction outside (0, 1), and for a class with fewer than two images (or groups).
+    shares are then only near the fraction. With ``least`` = 0 a class that cannot be split is kept whole. A function of
+    its arguments alone; ``names`` only serve the errors. Raises `TailwiseError` for a fraction outside (0, 1), and with
+    ``least`` = 1 for a class with fewer than two images (or groups).
     """
     if not 0 < fraction < 1:
         raise TailwiseError(f"hold out: the fraction must lie between 0 and 1, got {fraction}")
     counts = torch.bincount(labels)
-    if (few := (counts == 1).nonzero()).numel():
+    if least and (few := (counts == 1).nonzero()).numel():
         raise TailwiseError(
-            f"hold out: class {class_name(int(few[0]), names)} has 1 image, a split needs at least 2; add one, give the split, "
-            "or turn validation off (--data.validation 0)"
+            f"hold out: class {class_name(int(few[0]), names)} has 1 image, a split needs at least 2; add one, or give "
+            "the split"
         )
     wanted = (counts * fraction).round().to(torch.int64).clamp(min=1).minimum(counts - 1)
     held = torch.zeros(len(labels), dtype=torch.bool)
@@ -35,13 +41,13 @@ def hold_out(
             of_class = (labels == c).nonzero()[:, 0]
             held[of_class[permutation(len(of_class), seed, c)[: int(wanted[c])]]] = True
     else:
-        chosen = _held_groups(labels, counts, wanted, seed, groups, names)
+        chosen = _held_groups(labels, counts, wanted, seed, groups, names, least)
         held = torch.tensor([group in chosen for group in groups])
     return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
 
 
 def _held_groups(
-    labels: Tensor, counts: Tensor, wanted: Tensor, seed: int, groups: Sequence[str], names: Sequence[str]
+    labels: Tensor, counts: Tensor, wanted: Tensor, seed: int, groups: Sequence[str], names: Sequence[str], least: int
 ) -> set[str]:
     """Greedy, rarest class first: takes groups in random order while that brings the class nearer to what is wanted."""
     inside: defaultdict[str, Counter[int]] = defaultdict(Counter)
@@ -65,7 +71,7 @@ def _held_groups(
             if group not in chosen and leaves_some(group) and (nearer or have[c] == 0):
                 chosen.add(group)
                 have.update(inside[group])
-        if have[c] == 0:
+        if have[c] < least:
             raise TailwiseError(
                 f"hold out: class {class_name(c, names)} cannot be split without tearing a group of images apart; it needs "
                 "images in at least 2 groups"

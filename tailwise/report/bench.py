@@ -51,6 +51,8 @@ def notes(rows: Sequence[Row], overrides: Sequence[str]) -> list[str]:
     """What stands under the table: protocol, sources of the claims, stars, failures."""
     results = {row.name: row.results for row in rows if row.results}
     lines = ["Mean recall over classes of the test split in %, of the last epoch's model; mean ± sd over n seeds; n/a: none."]
+    lines += ["Seconds: training of the row's own run, without the runs that it needs, such as a teacher or a first stage."]
+    lines += ["Peak MB: of the GPU's memory, or, without one, of the whole process with its data and libraries."]
     lines += ["Best epoch: the highest on a validation split, where the recipe holds one out; it selects nothing."]
     lines += [f"Training samples per class: {g}." for g in sorted({group_edges(r) for runs in results.values() for r in runs})]
     lines += [

@@ -31,7 +31,7 @@ class Bench:
         self.cells = list(cells)
         self.failed: dict[Cell, str] = {}
         self.told: set[Cell] = set()
-        self.running: dict[subprocess.Popen[bytes], tuple[Cell, str]] = {}
+        self.running: dict[subprocess.Popen[bytes], tuple[Cell, str, int]] = {}
         self.waiting = [cell for cell in cells if not self._settled(cell)]
         self.free = _slots(jobs)
         self.places = len(self.free)
@@ -40,10 +40,13 @@ class Bench:
         """Collect what has ended and start what can be started; whether the table has changed."""
         ended = [process for process in self.running if process.poll() is not None]
         for process in ended:
-            cell, slot = self.running.pop(process)
+            cell, slot, start = self.running.pop(process)
             self.free.append(slot)
-            if process.returncode != 0 or not cell.done:
-                self.failed[cell] = _reason(process.returncode, _log(cell))
+            if process.returncode != 0 and not cell.done and is_locked(cell.folder):  # another bench was quicker
+                self.waiting.append(cell)
+                continue
+            if not cell.done:
+                self.failed[cell] = _reason(process.returncode, _log(cell), start)
             _say(cell, self.failed.get(cell, "done"))
         before = len(self.waiting)
         for cell in list(self.waiting):
@@ -122,6 +125,7 @@ class Bench:
             environment["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // self.places, 1))
         cell.folder.parent.mkdir(parents=True, exist_ok=True)
         with _log(cell).open("ab") as log:
+            start = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "tailwise.cli", "fit", *words],
                 stdout=log,
@@ -129,7 +133,7 @@ class Bench:
                 env=environment,
                 start_new_session=True,  # an interrupt at the terminal reaches us, and we pass it on once
             )
-        self.running[process] = cell, self.free.pop(0)
+        self.running[process] = cell, self.free.pop(0), start
 
 
 def bench(
@@ -188,11 +192,11 @@ def _log(cell: Cell) -> Path:
     return cell.folder.with_name(f"{cell.seed}.log")
 
 
-def _reason(code: int, log: Path) -> str:
-    """Why a run failed: the signal that killed it, or the last line that it wrote."""
+def _reason(code: int, log: Path, start: int) -> str:
+    """Why a run failed: the signal that killed it, or the last line that it wrote, from byte ``start`` of the log on."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}; the same command continues it"
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [line for line in log.read_bytes()[start:].decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[-1].strip().removeprefix("tailwise: ") if lines else f"ended with exit code {code}"
 
 

@@ -11,6 +11,8 @@ from tailwise import losses, posthoc
 from tailwise.data import samplers
 from tailwise.train import optim
 
+MANY = 16
+"""Names that one line can hold."""
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 _CLASSES: dict[str, tuple[Any, type, str]] = {
     "objective": (losses, losses.Objective, "CrossEntropy"),
@@ -22,11 +24,14 @@ _CLASSES: dict[str, tuple[Any, type, str]] = {
 
 
 def nearest(word: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """Advice for a misspelt word."""
+    """Advice for a misspelt word; of many names without a near one, their groups (what stands before / or .)."""
     names = list(known)
     lowered = {name.lower(): name for name in names}
     close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    return f"did you mean {lowered[close[0]]}?" if close else f"known: {', '.join(names)}"
+    if close:
+        return f"did you mean {lowered[close[0]]}?"
+    shown = list(dict.fromkeys(re.sub(r"([/.]).*", r"\1…", name) for name in names)) if len(names) > MANY else names
+    return f"known: {', '.join(shown[:MANY])}" + (", …" if len(shown) > MANY else "")
 
 
 def explain(message: str, keys: Sequence[str], recipe: Mapping[str, Any], overrides: Sequence[str]) -> str:
@@ -82,8 +87,9 @@ def _misnamed(key: str, recipe: Mapping[str, Any], overrides: Sequence[str]) -> 
         return None
     known = [n for n in dir(module) if inspect.isclass(c := getattr(module, n)) and issubclass(c, kind) and c is not kind]
     known = [n for n in known if not inspect.isabstract(getattr(module, n))]
-    advice = nearest(name.rsplit(".", 1)[-1], known)
-    return f"no {key} {name!r}; {advice}" if made is None else f"{key}: {name} is no {kind.__name__}; {advice}"
+    if made is not None:
+        return f"{key}: {name} is no {kind.__name__}; name a class derived from {kind.__module__}.{kind.__name__}"
+    return f"no {key} {name!r}; {nearest(name, known)}"
 
 
 def _imported(path: str) -> Any:

@@ -31,16 +31,19 @@ def find(name: str | Path, near: Path | None = None) -> Path:
 
 
 def read(name: str | Path, near: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A recipe's mapping, laid over that of its ``base:``, which is looked for beside it first."""
+    """A recipe's mapping, laid over that of its ``base:``; base and ``needs:`` are looked for beside it first."""
     path = find(name, near).resolve()
     if path in seen:
         raise TailwiseError(f"recipe {path.name}: its bases form a circle ({' -> '.join(p.name for p in (*seen, path))})")
     try:
         own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TailwiseError(f"recipe {path}: not readable YAML ({' '.join(str(error).split())})") from error
+        raise TailwiseError(f"recipe {name}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(own, dict):
-        raise TailwiseError(f"recipe {path}: expected keys and values, got {type(own).__name__}")
+        raise TailwiseError(f"recipe {name}: expected keys and values, got {type(own).__name__}")
+    if isinstance(wanted := own.get("needs"), dict):  # as a base: looked for beside the recipe first
+        beside = {key: path.parent / str(value) for key, value in wanted.items()}
+        own["needs"] = {key: str(beside[key]) if beside[key].exists() else value for key, value in wanted.items()}
     base = own.pop("base", None)
     return own if base is None else overlay(read(base, path.parent, (*seen, path)), own)
 
@@ -82,7 +85,7 @@ def resolve(recipe: Mapping[str, Any], overrides: Sequence[str]) -> Namespace:
     try:
         record = checking.parse_args(list(overrides), namespace=checking.parse_object(dict(recipe)))
     except (ArgumentError, TypeError, ValueError, AttributeError, KeyError) as error:
-        keys = [action.dest for action in checking._actions]
+        keys = [action.dest for action in checking._actions if not action.dest.endswith(".help")]
         raise TailwiseError(explain(str(error), keys, recipe, overrides)) from error
     for key in SECTIONS:  # the parser lets null, and numbers in the place of a section, pass
         if not isinstance(record[key], Namespace):

@@ -92,9 +92,10 @@ class _Plan:
 
     def add(self, recipe: str, seed: int, more: Mapping[str, Any] | None = None) -> Cell:
         """The cell of a recipe, with ``more`` of its data section set, after the cells of the recipes that it needs."""
+        words = self._words(recipe)
         stem = Path(recipe).stem if Path(recipe).is_file() else recipe
         row = ",".join([stem, *(f"{key}={value}".replace("/", "_") for key, value in (more or {}).items())])
-        words = (*self.words, *(f"--data.{key}={parse.word(value)}" for key, value in (more or {}).items()), f"--seed={seed}")
+        words = (*words, *(f"--data.{key}={parse.word(value)}" for key, value in (more or {}).items()), f"--seed={seed}")
         if there := self.cells.get((row, seed)):
             if parse.find(there.recipe).samefile(parse.find(recipe)):
                 return there
@@ -115,10 +116,18 @@ class _Plan:
         for key in needs.names(own):
             if (wanted := needs.recipe_of(own, key)) is None:
                 continue
-            theirs = self._record(wanted, self.words)
+            theirs = self._record(wanted, self._words(wanted))
             other = {k: v for k, v in vars(own.data).items() if k != "views" and v != getattr(theirs.data, k)}
             found[key] = self.add(wanted, cell.seed, other)
         return found
+
+    def _words(self, recipe: str) -> tuple[str, ...]:
+        """The overrides for a recipe: one of no epochs stays one."""
+        try:
+            trains = parse.read(recipe).get("epochs") != 0
+        except TailwiseError:
+            trains = True  # the cell says what is wrong
+        return self.words if trains else tuple(word for word in self.words if not word.startswith("--epochs="))
 
     def _record(self, recipe: str, words: tuple[str, ...]) -> Namespace:
         """The record of a recipe whose needs can be filled; read once for all seeds, since reading takes a while."""

@@ -81,7 +81,7 @@ def prepare(data: Data, issues_path: Path | None = None) -> Prepared:
     train = train.subset(long_tail(train.labels, source.names, data))
     checked, name = source.splits.get("val"), "val"
     if checked is None and data.validation > 0:
-        kept, held = hold_out(train.labels, data.validation, data.subset_seed + 1, train.groups, source.names)
+        kept, held = hold_out(train.labels, data.validation, data.subset_seed + 1, train.groups, source.names, least=0)
         train, checked = train.subset(kept), train.subset(held)
     if checked is None:
         checked, name = test, "test"

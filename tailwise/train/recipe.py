@@ -28,7 +28,8 @@ class Data:
         counts: a file with the number of training images per class, instead of a factor.
         allow_empty: let the profile leave classes without any training image.
         subset_seed: which images are kept; 0 gives the subsets of the published CIFAR-LT code.
-        validation: share of each class held out of the training set; 0 takes none. Ignored where the source has one.
+        validation: share of each class held out of the training set; 0 takes none, and a class of one image is left whole.
+            Ignored where the source has a validation split.
         test: share of each class held out for the test where the source has no test split.
         views: one augmentation per view; the last one serves all further views that the objective needs. By default shift
             for digits, crop_flip up to 64 pixels, resized_crop_flip above.

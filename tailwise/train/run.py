@@ -61,7 +61,12 @@ class Run:
     @property
     def result(self) -> dict[str, Any]:
         """The judgement of the last epoch's model on the test split."""
-        return self._json(RESULT)
+        result = self._json(RESULT)
+        if not isinstance(result, dict) or (lacking := {"recipe", "seed", "balanced", "many", "worst"} - result.keys()):
+            what = f"no {min(lacking)} in it" if isinstance(result, dict) else "no judgement"
+            advice = f"delete it, then `tailwise fit --resume {self.path}`"
+            raise TailwiseError(f"{self.path / RESULT}: not a result ({what}); {advice}")
+        return result
 
     def model(self) -> Saved:
         """The trained network, in eval mode."""

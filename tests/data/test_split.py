@@ -75,3 +75,12 @@ def test_group_shares_come_near_the_fraction() -> None:
 def test_a_class_in_one_group_is_named() -> None:
     with pytest.raises(TailwiseError, match="class 'owl' cannot be split without tearing a group"):
         hold_out(torch.tensor([0, 0, 1, 1]), 0.5, 0, ["a", "b", "c", "c"], names=("dog", "owl"))
+
+
+def test_a_class_that_cannot_be_split_may_be_kept_whole() -> None:
+    kept, held = hold_out(torch.tensor([0, 0, 0, 1]), 0.4, 0, least=0)
+    assert 3 in kept
+    assert len(held) == 1
+    kept, held = hold_out(torch.tensor([0, 0, 1, 1]), 0.5, 0, ["a", "b", "c", "c"], least=0)
+    assert {2, 3} <= set(kept.tolist())
+    assert len(held) == 1

@@ -82,7 +82,7 @@ def test_what_is_missing_is_trained_what_was_cut_off_goes_on_what_is_done_stays(
     table = (out / "table.md").read_text(encoding="utf-8")
     assert "| one | none | 2 |" in table
     assert "±" in table
-    assert "first" not in table  # it was not asked for
+    assert "| first |" not in table  # it was not asked for
     assert "<td>2</td>" in (out / "table.html").read_text(encoding="utf-8")
     assert (out / "one" / "0.log").is_file()
     assert not list(out.rglob(LOCK))
@@ -163,6 +163,15 @@ def test_a_run_whose_data_have_changed_is_not_continued(tmp_path: Path, ran: lis
     assert row.failures == [f"seed 0: {run}: the data have changed since this run began (digits); start a new run"]
 
 
+def test_a_result_that_is_none_fails_alone(tmp_path: Path) -> None:
+    recipes = [write(tmp_path / f"{name}.yaml") for name in ("broken", "good")]
+    bench(recipes, seeds=[0], out=tmp_path / "out", overrides=ENGINE)
+    (tmp_path / "out" / "broken" / "0" / "result.json").write_text("{}", encoding="utf-8")
+    broken, good = bench(recipes, seeds=[0], out=tmp_path / "out", overrides=ENGINE)
+    assert "result.json: not a result (no balanced in it); delete it" in broken.failures[0]
+    assert len(good.results) == 1
+
+
 def test_a_bench_without_time_left_writes_what_there_is(tmp_path: Path, ran: list[list[str]]) -> None:
     (row,) = bench([write(tmp_path / "mine.yaml")], seeds=[0], out=tmp_path / "out", minutes=0)
     assert (row.results, row.failures, ran) == ([], [], [])
@@ -215,13 +224,13 @@ def asleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ben
 
 def test_as_many_runs_at_a_time_as_there_are_jobs_share_the_cores(asleep: Callable[..., Bench]) -> None:
     work = asleep(2)
-    assert [cell.name for cell, _ in work.running.values()] == ["a", "b"]
+    assert [cell.name for cell, _, _ in work.running.values()] == ["a", "b"]
     share = str(max((os.cpu_count() or 1) // 2, 1))
     assert [process.environment["OMP_NUM_THREADS"] for process in work.running] == [share, share]  # type: ignore[attr-defined]
     assert all(process.options["start_new_session"] for process in work.running)  # type: ignore[attr-defined]
     next(iter(work.running)).returncode = -signal.SIGKILL
     assert work.step()
-    assert [cell.name for cell, _ in work.running.values()] == ["b", "c"]
+    assert [cell.name for cell, _, _ in work.running.values()] == ["b", "c"]
     assert list(work.failed.values()) == ["killed by SIGKILL; the same command continues it"]
 
 

@@ -213,3 +213,25 @@ def test_shipped_recipes_agree_with_the_runs_that_they_make(tmp_path: Path) -> N
     for cell in cells:
         write(cell.folder / RECIPE, parse.dump(cell.record()))
         assert cell.difference() is None, cell.name
+
+
+def test_overrides_of_the_epochs_leave_a_recipe_of_none_alone(tmp_path: Path) -> None:
+    cells = by_row(plan(["digits_lt/post_hoc_la"], [0], tmp_path, ("--epochs=3", "--optim.lr=0.2"))[0])
+    assert cells["digits_lt/post_hoc_la 0"].record().epochs == 0
+    assert cells["digits_lt/post_hoc_la 0"].record().optim.lr == 0.2
+    assert cells["digits_lt/ce 0"].record().epochs == 3
+
+
+def test_a_need_is_looked_for_beside_its_recipe_first(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    write(tmp_path / "deep" / "stage1.yaml", STAGE1)
+    recipe = second(tmp_path / "deep" / "two.yaml", "stage1.yaml")
+    cells, _ = plan([recipe], [0], tmp_path / "out", ())
+    assert not [cell.refused for cell in cells if cell.refused]
+    assert Path(cells[0].recipe) == tmp_path / "deep" / "stage1.yaml"
+
+
+def test_many_names_are_not_all_listed() -> None:
+    with pytest.raises(TailwiseError, match=r"known: .*digits_lt/…") as refused:
+        parse.find("zzzzzz")
+    assert len(str(refused.value)) < 400

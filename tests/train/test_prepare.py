@@ -126,7 +126,6 @@ def test_all_is_kept_when_no_tail_is_asked_for() -> None:
         (Data(imbalance_factor=0.5), "imbalance factor: must be at least 1"),
         (Data(imbalance_factor=float("nan")), "imbalance factor: must be at least 1"),
         (Data(imbalance_factor=10.0, largest=500), "has 1[0-9]+ images, 500 are wanted; ask for fewer"),
-        (Data(imbalance_factor=1000.0, largest=100, allow_empty=False), "1 image, a split needs at least 2"),
         (Data(validation=1.0), "fraction must lie between 0 and 1"),
         (Data(source="digitz"), "no such data: 'digitz'.*did you mean 'digits'"),
         (Data(counts="nowhere.txt"), "cannot read the counts file"),
@@ -135,6 +134,13 @@ def test_all_is_kept_when_no_tail_is_asked_for() -> None:
 def test_what_cannot_be_done_is_refused(data: Data, message: str) -> None:
     with pytest.raises(TailwiseError, match=message):
         prepare(data)
+
+
+def test_a_class_of_one_image_is_trained_on_and_not_validated() -> None:
+    prepared = prepare(Data(imbalance_factor=1000.0, largest=100))
+    assert int(prepared.counts.min()) == 1
+    assert int(prepared.checked.counts(10)[-1]) == 0
+    assert int(prepared.checked.counts(10)[0]) == 10
 
 
 def test_large_images_of_different_sizes_are_seen_in_one_size(tmp_path: Path) -> None:
