@@ -234,6 +234,18 @@ def test_as_many_runs_at_a_time_as_there_are_jobs_share_the_cores(asleep: Callab
     assert list(work.failed.values()) == ["killed by SIGKILL; the same command continues it"]
 
 
+def test_a_run_that_another_bench_took_first_waits_for_it(
+    asleep: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = asleep(1)
+    ((process, (cell, _, _)),) = work.running.items()
+    process.returncode = 2  # it found the folder locked
+    monkeypatch.setattr(benches, "is_locked", lambda folder: folder == cell.folder)
+    work.step()
+    assert cell in work.waiting
+    assert not work.failed
+
+
 @pytest.mark.parametrize(("visible", "expected"), [(None, ["0", "1"]), ("", ["0", "1"]), ("4,7", ["4", "7"])])
 def test_each_gpu_has_one_run(
     asleep: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, visible: str | None, expected: list[str]
