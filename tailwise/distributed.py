@@ -51,6 +51,11 @@ def gather_keys(x: Tensor) -> Tensor:
     return torch.cat(shares)
 
 
+def positions(rows: Tensor) -> Tensor:
+    """Where this rank's rows (N, …) lie among those that `gather` gives (N,) int64."""
+    return torch.arange(rows.shape[0], device=rows.device) + rank() * rows.shape[0]
+
+
 def global_sum(x: Tensor) -> Tensor:
     """Sum over ranks, outside the graph."""
     if world() == 1:

@@ -8,7 +8,7 @@ from torch import Tensor
 from tailwise.counts import Counts, count_labels
 from tailwise.distributed import global_mean
 from tailwise.kernels import class_lse
-from tailwise.losses.contrastive import Columns
+from tailwise.losses.contrastive import Columns, class_sums
 from tailwise.losses.heads import Projection
 from tailwise.losses.objective import full_precision
 from tailwise.losses.two_branch import TwoBranch
@@ -48,7 +48,7 @@ def balanced_contrastive(
     others = (size[own] - 1).clamp(min=1)  # of the own class, without the anchor
     every = torch.logaddexp(lse.others, lse.own + (size[own] / others).log())
 
-    members = columns.new_zeros(classes, columns.shape[1]).index_add(0, column_labels[valid], columns[valid])
+    members = class_sums(columns, column_labels, classes)
     rest = (members + prototypes)[own] - columns[position]
     positive = (anchors * rest).sum(1) / others / temperature
     return every - positive - (0.0 if log_prior is None else log_prior[own])

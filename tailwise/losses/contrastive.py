@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from tailwise import distributed
@@ -54,5 +53,10 @@ class Contrastive(Objective, ABC):
         anchors = self.projector(features).transpose(0, 1)  # (N, V, d): gathering keeps the order of the global batch
         columns = distributed.gather(anchors).flatten(0, 1)
         labels = labels.repeat_interleave(anchors.shape[1])
-        position = torch.arange(labels.numel(), device=labels.device) + distributed.rank() * labels.numel()
-        return Columns(anchors.flatten(0, 1), labels, columns, distributed.gather_keys(labels), position)
+        return Columns(anchors.flatten(0, 1), labels, columns, distributed.gather_keys(labels), distributed.positions(labels))
+
+
+def class_sums(rows: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """The sum of each class's rows (C, d), for rows (N, d) and labels (N,); an IGNORE row is in none."""
+    valid = labels >= 0
+    return rows.new_zeros(classes, rows.shape[1]).index_add(0, labels[valid], rows[valid])

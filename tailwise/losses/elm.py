@@ -107,7 +107,7 @@ class ELM(Objective):
         here, past = distributed.gather(features[0]), self.queue.read()
         keys = torch.cat([here.to(past.keys.dtype), past.keys])
         key_labels = torch.cat([distributed.gather_keys(labels), past.labels])
-        position = torch.arange(labels.numel(), device=labels.device) + distributed.rank() * labels.numel()
+        position = distributed.positions(labels)
         spread = embedding_spread(self.embedding, features[0], labels, keys, key_labels, position, self.counts, self.rarity)
         if self.training:
             self.queue.push(F.normalize(features[0].detach().to(self.queue.rows.dtype), dim=-1), labels, index)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tailwise.counts import Counts
-from tailwise.distributed import gather_keys, rank
+from tailwise.distributed import gather_keys, positions
 from tailwise.losses.contrastive import Contrastive
 from tailwise.losses.objective import require
 from tailwise.losses.samples import samples
@@ -57,11 +57,9 @@ class MomentumKeys(Contrastive, ABC):
         keys = torch.cat([gather_keys(new), past.keys.to(new.dtype)])
         key_labels = torch.cat([gather_keys(labels), past.labels])
         key_index = torch.cat([gather_keys(index), past.index])
-        from_here = torch.arange(labels.numel(), device=labels.device)
         if self.training:
             self.queue.push(new, labels, index)
-        position = from_here + rank() * labels.numel()
-        return Lookup(self.projector(features[0]), labels, index, keys, key_labels, key_index, position)
+        return Lookup(self.projector(features[0]), labels, index, keys, key_labels, key_index, positions(labels))
 
 
 class MomentumContrast(MomentumKeys, TwoBranch, ABC):

@@ -11,7 +11,7 @@ from torch import Tensor
 from tailwise.counts import Counts, count_labels
 from tailwise.distributed import gather, global_mean
 from tailwise.kernels import class_lse
-from tailwise.losses.contrastive import Contrastive
+from tailwise.losses.contrastive import Contrastive, class_sums
 from tailwise.losses.momentum import MomentumKeys
 from tailwise.losses.objective import class_labels, full_precision, require
 from tailwise.losses.samples import samples
@@ -54,7 +54,7 @@ def parametric_contrastive(
     every = torch.logaddexp(scores.logsumexp(1), torch.logaddexp(lse.others, lse.own))
 
     positives = (count_labels(key_labels, classes)[own] - 1).clamp(min=0).to(keys.dtype)  # without the query itself
-    members = keys.new_zeros(classes, keys.shape[1]).index_add(0, key_labels[valid], keys[valid])
+    members = class_sums(keys, key_labels, classes)
     positive = (queries * (members[own] - keys[position])).sum(1) / temperature
     return every - (beta * centre + alpha * positive) / (beta + alpha * positives)
 

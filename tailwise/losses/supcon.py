@@ -8,6 +8,7 @@ from torch import Tensor
 from tailwise.counts import Counts, count_labels
 from tailwise.distributed import global_mean
 from tailwise.kernels import class_lse
+from tailwise.losses.contrastive import class_sums
 from tailwise.losses.heads import NonNegativeProjection
 from tailwise.losses.objective import full_precision
 from tailwise.losses.two_branch import TwoBranch
@@ -40,7 +41,7 @@ def supervised_contrastive(
     index = torch.arange(columns.shape[0], device=labels.device)
     lse = class_lse(anchors, columns, bias, temperature, labels, column_labels, position, index)
     positives = count_labels(column_labels, classes)[own] - lse.itself_keys
-    members = columns.new_zeros(classes, columns.shape[1]).index_add(0, column_labels[valid], columns[valid])
+    members = class_sums(columns, column_labels, classes)
     rest = members[own] - columns[position] * lse.itself_keys[:, None]
     positive = (anchors * rest).sum(1) / positives.clamp(min=1) / temperature
     value = torch.logaddexp(lse.others, lse.own) - positive - prior[own]

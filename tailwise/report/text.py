@@ -72,7 +72,7 @@ def per_run(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> str
     return ", ".join(f"{name}: {' and '.join(values)}" for name, values in stated.items() if values)
 
 
-def best_epochs(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _best_epoch(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The labelled best-epoch line of a group, if its runs have one."""
     best = [run["best_epoch"] for run in runs if run.get("best_epoch")]
     if not best:
@@ -107,7 +107,7 @@ def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     for label, key in (("Data", "data"), ("Epochs", "epochs")):
         stated = per_run(results, key)
         lines += [f"{label}: {stated}."] if stated else []
-    return "\n".join(lines + [line for name, runs in results.items() for line in best_epochs(name, runs)]) + "\n"
+    return "\n".join(lines + [line for name, runs in results.items() for line in _best_epoch(name, runs)]) + "\n"
 
 
 def group_edges(result: Mapping[str, Any]) -> str:
