@@ -1,47 +1,18 @@
-"""The readable class-wise log-sum-exp: three disjoint sums per query, in one pass over the keys."""
-
-from typing import NamedTuple
+"""The readable class-wise log-sum-exp: three masked rows of scores per query. The specification of the others."""
 
 import torch
-from torch import Tensor
 
-EMPTY = -1e30
-"""Log-sum-exp of no keys: finite, so that no NaN can arise, and far below any sum that holds a key."""
+from tailwise.kernels.problem import EMPTY, ITSELF, Problem, Sums
 
 
-class ClassLSE(NamedTuple):
-    """Per query, log Σ e^(q·k / T + b_k) over three disjoint sets of keys, and the size of the last set."""
-
-    others: Tensor  # (B,) keys of other classes
-    own: Tensor  # (B,) keys of the query's class made from other samples
-    itself: Tensor  # (B,) keys of the query's class made from the query's own sample
-    itself_keys: Tensor  # (B,) int64, how many keys that is
-
-    def own_class(self) -> Tensor:
-        """Over every key of the query's class."""
-        return torch.logaddexp(self.own, self.itself)
-
-
-def class_lse(
-    queries: Tensor,  # (B, d)
-    keys: Tensor,  # (K, d)
-    bias: Tensor,  # (K,) added to the key's score
-    temperature: Tensor | float,
-    labels: Tensor,  # (B,)
-    key_labels: Tensor,  # (K,)
-    index: Tensor,  # (B,) which sample the query is
-    key_index: Tensor,  # (K,) which sample the key was made from
-) -> ClassLSE:
-    """Log-sum-exps of s_ik + b_k, s = q kᵀ / T, over other classes, the own class, and the query's own keys.
-
-    The sets are accumulated apart and never subtracted from one another: a difference of finished sums cancels. An
-    empty set gives `EMPTY`. Gradients reach queries, keys, bias and temperature. Time and memory O(B K).
-    """
-    scores = queries @ keys.T / temperature + bias
-    same_class = labels[:, None] == key_labels
-    itself = same_class & (index[:, None] == key_index)
-
-    def over(members: Tensor) -> Tensor:
-        return torch.logsumexp(scores.masked_fill(~members, EMPTY), dim=1).clamp(min=EMPTY)
-
-    return ClassLSE(over(~same_class), over(same_class & ~itself), over(itself), itself.sum(1))
+def sums(problem: Problem) -> Sums:
+    """See `Sums`; with gradients to queries, keys and bias, by torch's own rules. Time and memory O(B K)."""
+    everything = slice(None)
+    members = problem.members(everything, everything)  # (3, B, K)
+    scores = problem.queries @ problem.keys.T
+    lse = torch.logsumexp((scores + problem.bias).masked_fill(~members, EMPTY), dim=2).clamp(min=EMPTY)
+    with torch.no_grad():
+        present = members & (problem.bias > EMPTY / 2)
+        share = (scores + problem.bias - lse[:, :, None]).masked_fill(~present, -torch.inf).exp()
+        mean = (share * scores).sum(2)
+    return Sums(lse, mean, members[ITSELF].sum(1))

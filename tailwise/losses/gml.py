@@ -9,7 +9,7 @@ from tailwise.counts import Counts, allocate
 from tailwise.distributed import global_mean
 from tailwise.losses.heads import Projection
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.mixture import Mixture, distillation, gaussian_mixture
+from tailwise.losses.mixture import Likelihood, distillation, gaussian_mixture, posterior
 from tailwise.losses.objective import Objective, class_labels, pointwise, require
 from tailwise.losses.samples import samples
 from tailwise.queue import ClassQueue, FifoQueue
@@ -31,6 +31,8 @@ class GML(Objective):
     views = 3
     student_views = (0, 1)
     classifier = "cosine"
+    likelihood: Likelihood = staticmethod(posterior)
+    """What the features maximise: `posterior` keeps the query's own keys."""
 
     def __init__(
         self,
@@ -76,10 +78,6 @@ class GML(Objective):
         """Slots in proportion to the class counts above a floor."""
         return ClassQueue(allocate(self.counts, size, floor), self.teacher.dim)
 
-    def mixture(self, *problem: Tensor) -> Mixture:
-        """The two terms; the arguments are those of `gaussian_mixture`."""
-        return gaussian_mixture(*problem)
-
     def on_step(self, model: nn.Module) -> None:
         """An `Ema` teacher follows the model; a frozen one stays."""
         self.teacher.follow(model)
@@ -100,7 +98,7 @@ class GML(Objective):
         queries, projected = self.query_head(features[0]), self.key_head(keys.keys)
         prior = self.tau * self.log_prior
         of_keys = projected, keys.labels, keys.index, prior, keys.filled, self.log_temperature
-        mixture = self.mixture(queries, labels, index, *of_keys)
+        mixture = gaussian_mixture(queries, labels, index, *of_keys, likelihood=self.likelihood)
         terms["con"] = self.contrast_weight * global_mean(mixture.contrast, labels >= 0)
         variance = global_mean(mixture.temperature, labels >= 0)
         terms["temp"] = self.contrast_weight * self.temperature_weight * variance

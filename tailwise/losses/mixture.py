@@ -1,31 +1,51 @@
 """The mathematics of GML: a Gaussian mixture likelihood per class, and distillation (Suh & Seo, ICML 2023)."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tailwise.kernels import class_lse
+from tailwise.kernels import ClassLSE, class_lse
 from tailwise.losses.objective import full_precision
 
-
-class Posterior(NamedTuple):
-    """−log p(y | x) per query (B,) under the class-wise mixtures; 0 where the query's class has no key that counts."""
-
-    kept: Tensor  # every key takes part
-    left_out: Tensor  # without the keys that were made from the query's own sample
+Likelihood = Callable[[ClassLSE, Tensor, Tensor], Tensor]
+"""From `mixture_sums`, labels (B,) and keys per class (C,) to −log p(y | x) per query (B,): `posterior` or `left_out`."""
 
 
 class Mixture(NamedTuple):
     """The two terms of GML, per query (B,)."""
 
-    contrast: Tensor  # every key takes part; the temperature is detached
-    temperature: Tensor  # leave-one-out; the features are detached
+    contrast: Tensor  # trains the features alone
+    temperature: Tensor  # trains the temperature alone
 
 
-@full_precision
-def posterior(
+def posterior(lse: ClassLSE, labels: Tensor, filled: Tensor) -> Tensor:
+    """−log p(y | x) per query (B,), from `mixture_sums` over the keys, of which class c has ``filled[c]``.
+
+    It is LSE_k(s_k + b_k) − LSE_{k∈own}(s_k + b_k), and 0 for a query without a label or whose class has no key; a class
+    without keys is absent from the mixture.
+    """
+    return _against_others(lse.others, lse.own_class(), labels, filled[labels.clamp(min=0)])
+
+
+def left_out(lse: ClassLSE, labels: Tensor, filled: Tensor) -> Tensor:
+    """`posterior` without the keys that were made from the query's own sample.
+
+    Leaving out m keys shifts the own mixture by log(|Q_y| / (|Q_y| − m)); a query whose class has no other key gives 0.
+    """
+    slots = filled[labels.clamp(min=0)]
+    left = slots - lse.itself_keys
+    fewer = (slots.to(lse.own.dtype) / left.clamp(min=1)).clamp(min=1).log()
+    return _against_others(lse.others, lse.own + fewer, labels, left)
+
+
+def _against_others(others: Tensor, own: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
+    return (torch.logaddexp(others, own) - own).masked_fill((keys < 1) | (labels < 0), 0.0)
+
+
+def mixture_sums(
     queries: Tensor,  # (B, d) unit rows
     labels: Tensor,  # (B,)
     index: Tensor,  # (B,)
@@ -35,29 +55,15 @@ def posterior(
     log_prior: Tensor,  # (C,)
     filled: Tensor,  # (C,) keys per class
     temperature: Tensor,  # ()
-) -> Posterior:
-    """Negative log-posterior of the label when each stored key is an isotropic Gaussian of variance T::
-
-        S_ic = log (1/|Q_c|) Σ_{k∈Q_c} e^(q_i·k / T),     −log p(y_i | q_i) = −log softmax_c(S_ic + log π_c)[y_i]
-
-    computed as LSE_k(s_k + b_k) − LSE_{k∈own}(s_k + b_k) with b_k = log π_{c(k)} − log |Q_{c(k)}|. A class without keys
-    is absent from the mixture. Leaving out m own keys shifts the own mixture by log(|Q_y| / (|Q_y| − m)).
-    """
-    own = labels.clamp(min=0)
-    slots = filled[own]
+) -> ClassLSE:
+    """Log-sum-exps of q·k / T + b_k with b_k = log π_c(k) − log |Q_c(k)|, so that the sum over a class's keys is π_c S_ic."""
     bias = (log_prior - filled.clamp(min=1).to(log_prior.dtype).log()).to(queries.dtype)[key_labels]
-    lse = class_lse(queries, keys, bias, temperature, labels, key_labels, index, key_index)
-    left = slots - lse.itself_keys
-    fewer = slots.clamp(min=1).to(queries.dtype).log() - left.clamp(min=1).to(queries.dtype).log()
-
-    def against_others(own_class: Tensor, keys_left: Tensor) -> Tensor:
-        return (torch.logaddexp(lse.others, own_class) - own_class).masked_fill((keys_left < 1) | (labels < 0), 0.0)
-
-    return Posterior(against_others(lse.own_class(), slots), against_others(lse.own + fewer, left))
+    return class_lse(queries, keys, bias, temperature, labels, key_labels, index, key_index)
 
 
+@full_precision
 def gaussian_mixture(
-    queries: Tensor,  # as `posterior`
+    queries: Tensor,  # as `mixture_sums`
     labels: Tensor,
     index: Tensor,
     keys: Tensor,
@@ -66,15 +72,19 @@ def gaussian_mixture(
     log_prior: Tensor,
     filled: Tensor,
     log_temperature: Tensor,  # ()
+    likelihood: Likelihood = posterior,
 ) -> Mixture:
-    """`posterior` twice: ``contrast`` keeps the query's own keys and trains the features at a fixed temperature;
+    """Negative log-posterior of the label when each stored key is an isotropic Gaussian of variance T, twice::
 
-    ``temperature`` leaves them out and trains T alone, which makes T a leave-one-out estimate of the variance.
+        S_ic = log (1/|Q_c|) Σ_{k∈Q_c} e^(q_i·k / T),     −log p(y_i | q_i) = −log softmax_c(S_ic + log π_c)[y_i]
+
+    ``contrast`` is the ``likelihood`` named, at a fixed temperature, and trains the features; ``temperature`` leaves the
+    query's own keys out and trains T alone: a leave-one-out estimate of the variance. One pass over the keys serves both.
     """
-    of_keys, temperature = (key_labels, key_index, log_prior, filled), log_temperature.exp()
-    contrast = posterior(queries, labels, index, keys, *of_keys, temperature.detach()).kept
-    variance = posterior(queries.detach(), labels, index, keys.detach(), *of_keys, temperature).left_out
-    return Mixture(contrast, variance)
+    temperature = log_temperature.exp()
+    lse = mixture_sums(queries, labels, index, keys, key_labels, key_index, log_prior, filled, temperature.detach())
+    variance = left_out(lse.of_temperature(temperature), labels, filled)
+    return Mixture(likelihood(lse, labels, filled), variance)
 
 
 @full_precision

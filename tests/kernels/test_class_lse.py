@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from tailwise.kernels import ClassLSE, class_lse
-from tailwise.kernels.reference import EMPTY
+from tailwise.kernels.problem import EMPTY
 
 F64 = torch.float64
 
@@ -39,14 +39,17 @@ def problems(draw: st.DrawFn) -> Problem:
 def loops(problem: Problem) -> ClassLSE:
     queries, keys, bias, temperature, labels, key_labels, index, key_index = problem
     sums: list[list[float]] = []
+    means: list[list[float]] = []
     for q, y, i in zip(queries, labels, index, strict=True):
-        sets: list[list[float]] = [[], [], []]
+        sets: list[list[tuple[float, float]]] = [[], [], []]
         for k, b, label, j in zip(keys, bias, key_labels, key_index, strict=True):
             which = 0 if label != y else 2 if i == j else 1
-            sets[which].append(exp((q @ k).item() / temperature + b.item()))
-        sums.append([log(sum(s)) if s else EMPTY for s in sets] + [len(sets[2])])
+            score = (q @ k).item() / temperature
+            sets[which].append((exp(score + b.item()), score))
+        sums.append([log(sum(e for e, _ in s)) if s else EMPTY for s in sets] + [len(sets[2])])
+        means.append([sum(e * score for e, score in s) / sum(e for e, _ in s) if s else 0.0 for s in sets])
     others, own, itself, own_keys = torch.tensor(sums, dtype=F64).T
-    return ClassLSE(others, own, itself, own_keys.long())
+    return ClassLSE(others, own, itself, own_keys.long(), torch.tensor(means, dtype=F64).T)
 
 
 @given(problems())
@@ -66,6 +69,20 @@ def test_gradient() -> None:
 
     given_data = (normal(0, 3, 4), normal(1, 5, 4), normal(2, 5), torch.tensor(0.5, dtype=F64))
     gradcheck(sums, tuple(x.requires_grad_() for x in given_data))
+
+
+def test_the_gradient_of_the_temperature_needs_no_second_graph() -> None:
+    """`of_temperature` against autograd through the scores themselves."""
+    queries, keys, bias = normal(0, 3, 4), normal(1, 5, 4), normal(2, 5)
+    temperature = torch.tensor(0.4, dtype=F64, requires_grad=True)
+    lse = class_lse(queries, keys, bias, temperature.detach(), LABELS, KEY_LABELS, INDEX, KEY_INDEX)
+    moved = lse.of_temperature(temperature)
+    torch.testing.assert_close(moved.others, lse.others)
+    scores = queries @ keys.T / temperature + bias
+    direct = scores[0, [2, 3]].logsumexp(0) + 3 * scores[0, [1, 4]].logsumexp(0) - scores[0, 0]
+    ours = moved.others[0] + 3 * moved.own[0] - moved.itself[0]
+    torch.testing.assert_close(*(torch.autograd.grad(x, temperature)[0] for x in (ours, direct)))
+    assert not lse.others.requires_grad
 
 
 def test_own_class_is_every_key_of_the_class() -> None:
