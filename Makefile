@@ -13,13 +13,14 @@ OLD := import sys; sys.exit(sys.version_info < (3, 11))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-wheel lint clean
+.PHONY: help demo test test-slow test-wheel bench lint clean
 
 help:
 	@echo "make demo        train on long-tailed digits and print one table"
 	@echo "make test        ruff, mypy, pytest (TAILWISE_DATA=DIR adds the tests on real data)"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make test-wheel  build the wheel and run it in an empty environment"
+	@echo "make bench       speed and memory, into benchmarks/results"
 	@echo "make lint        ruff and mypy alone"
 	@echo "make clean       remove .venv, caches and builds; runs stay"
 
@@ -44,6 +45,13 @@ test-slow: $(INSTALLED)
 
 test-wheel: $(INSTALLED)
 	TORCH="$(TORCH)" bash tests/wheel.sh $(BIN)/python
+
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks.run
+
+$(VENV)/bench: $(INSTALLED)
+	$(BIN)/python -m pip install -e '.[dev,bench]'
+	@touch $@
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

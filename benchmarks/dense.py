@@ -43,3 +43,32 @@ def dense_mixture(
 def floor(queries: Tensor, keys: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Three products with outputs written, for weights (B, K): q kᵀ, G k, Gᵀ q; no exact gradient can have fewer."""
     return queries @ keys.T, weights @ keys, weights.T @ queries
+
+
+def dense_bcl(
+    anchors: Tensor,  # (M, d) the batch's two views
+    labels: Tensor,  # (M,)
+    prototypes: Tensor,  # (C, d)
+    temperature: float,
+) -> Tensor:
+    """Mean balanced contrast as published: class sizes from a one-hot of all labels, an (M, M + C) matrix of weights."""
+    classes = prototypes.shape[0]
+    columns = torch.cat([anchors, prototypes])
+    column_labels = torch.cat([labels, torch.arange(classes, device=labels.device)])
+    same = (labels[:, None] == column_labels).to(anchors.dtype)
+    weights = dense_weights(labels, column_labels, same)
+    itself = torch.eye(len(columns), device=anchors.device, dtype=anchors.dtype)[: len(anchors)]
+    scores = anchors @ columns.T / temperature
+    scores = scores - scores.amax(1, keepdim=True).detach()
+    every = ((scores.exp() * (1 - itself)) / weights).sum(1)
+    positives = same * (1 - itself)
+    return -((positives * (scores - every.log()[:, None])).sum(1) / positives.sum(1)).mean()
+
+
+def dense_weights(labels: Tensor, column_labels: Tensor, same: Tensor) -> Tensor:
+    """(M, M + C): the size of the column's class, one less where it is the anchor's; a Python loop over the columns."""
+    classes = len(column_labels) - len(labels)
+    one_hot = F.one_hot(column_labels, classes)[:, None, :].float()  # (M + C, 1, C), as published
+    sizes = one_hot.sum((0, 1))
+    per_column = torch.tensor([sizes[c] for c in column_labels], device=same.device)
+    return per_column[None].expand_as(same) - same

@@ -65,6 +65,23 @@ def global_sum(x: Tensor) -> Tensor:
     return total
 
 
+class _Total(torch.autograd.Function):
+    """All-reduce; backward sums every rank's gradient, since every rank used the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return global_sum(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return global_sum(grads[0])
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """As `global_sum`, with gradients."""
+    return _Total.apply(x) if world() > 1 else x
+
+
 def global_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean over the global batch, scaled so that the engine's average over ranks is that mean.
 

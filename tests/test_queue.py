@@ -1,13 +1,18 @@
-"""`ClassQueue` against one deque per class, `FifoQueue` against one deque."""
+"""`ClassQueue` against one deque per class, `FifoQueue` against one deque, `ShardedClassQueue` against `ClassQueue`."""
 
+import copy
 from collections import deque
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
+from worlds import together
 
-from tailwise.queue import ClassQueue, FifoQueue
+from tailwise import distributed
+from tailwise.queue import ClassQueue, FifoQueue, ShardedClassQueue
 from tailwise.types import IGNORE, TailwiseError
 
 Pushes = list[list[int]]
@@ -26,7 +31,10 @@ def fill(slots: list[int], pushes: Pushes) -> tuple[ClassQueue, list[deque[int]]
     queue, model, index = ClassQueue(torch.tensor(slots), 2), [deque[int](maxlen=n) for n in slots], 0
     for labels in pushes:
         ids = torch.arange(index, index + len(labels))
-        queue.push(torch.stack([ids, -ids], 1).float(), torch.tensor(labels, dtype=torch.int64), ids)
+        written = queue.push(torch.stack([ids, -ids], 1).float(), torch.tensor(labels, dtype=torch.int64), ids)
+        last = [i for i, c in zip(ids.tolist(), labels, strict=True) if 0 <= c < len(slots)]
+        assert {*queue.index[written].tolist()} <= {*last}
+        assert len(written) == len({*written.tolist()}) == sum(min(labels.count(c), n) for c, n in enumerate(slots))
         for c in labels:
             if 0 <= c < len(slots):
                 model[c].append(index)
@@ -46,6 +54,7 @@ def test_each_class_keeps_its_newest_keys(history: tuple[list[int], Pushes]) -> 
         rows = slice(int(held.offsets[c]), int(held.offsets[c + 1]))
         assert sorted(held.index[rows].tolist()) == sorted(ring)
     assert torch.equal(held.keys, torch.stack([held.index, -held.index], 1).float())
+    assert torch.equal(held.keys, queue.rows[queue.held().slots])
 
 
 def test_one_push_overwrites_the_oldest() -> None:
@@ -87,10 +96,42 @@ def test_keys_are_stored_outside_the_graph() -> None:
 
 
 def test_what_was_read_does_not_change_with_the_next_push() -> None:
-    queue, _ = fill([2], [[0, 0]])
-    held = queue.read().keys.clone(), queue.read().keys
-    queue.push(torch.ones(2, 2), torch.tensor([0, 0]), torch.arange(2))
-    assert torch.equal(*held)
+    """Whether all slots are filled or not: a backward pass may need what was read."""
+    for slots in ([2], [3]):
+        queue, _ = fill(slots, [[0, 0]])
+        weight = torch.ones(2, 3, requires_grad=True)
+        held = queue.read()
+        before, loss = copy.deepcopy(held), (held.keys @ weight).sum()
+        queue.push(torch.ones(2, 2), torch.tensor([0, 0]), torch.tensor([7, 8]))
+        assert all(torch.equal(a, b) for a, b in zip(held, before, strict=True))
+        loss.backward()
+        assert torch.equal(weight.grad, before.keys.sum(0)[:, None].expand(2, 3))
+
+
+def test_a_step_does_no_work_on_classes_and_slots_that_it_does_not_touch() -> None:
+    """A push makes no tensor that grows with either."""
+    queue, made = ClassQueue(torch.full((1000,), 2), 3), list[int]()
+    buffers = {id(buffer) for buffer in queue.buffers()}
+
+    class Sizes(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            out = func(*args, **(kwargs or {}))
+            results = out if isinstance(out, tuple) else (out,)
+            made.extend(t.numel() for t in results if isinstance(t, torch.Tensor) and id(t) not in buffers)
+            return out
+
+    with Sizes():
+        queue.push(torch.ones(5, 3), torch.tensor([999, 3, 3, 500, 3]), torch.arange(5))
+    assert made
+    assert max(made) <= 15
+
+
+def test_slots_that_are_loaded_lay_out_the_queue() -> None:
+    queue, _ = fill([3, 1], [[0, 0, 0, 1]])
+    again = ClassQueue(torch.tensor([1, 3]), 2)
+    again.load_state_dict(queue.state_dict())
+    for ours, theirs in zip(again.read(), queue.read(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("slots", [[2, 0], [[1, 2]], [-1]])
@@ -118,3 +159,78 @@ def test_one_ring_for_all_keeps_the_newest_keys_with_their_labels(size: int, pus
 def test_a_ring_without_slots_is_refused() -> None:
     with pytest.raises(TailwiseError, match="at least one slot"):
         FifoQueue(0, 2, 3)
+
+
+several = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # each forked process runs one thread
+SLOTS, LABELS = [4, 1, 2, 2], [[0, 0, 3, 1, 0, IGNORE], [2, 0, 1, 0, 0, 3], [0, 3, 2, 2, 3, 1]]
+
+
+def push_all(queue: ClassQueue, steps: list[list[int]], first: int = 0) -> ClassQueue:
+    """Each rank pushes its share of the steps' samples."""
+    for step, labels in enumerate(steps):
+        ids = torch.arange(len(labels)) + 10 * (first + step)
+        each = len(labels) // distributed.world()
+        mine = slice(distributed.rank() * each, (distributed.rank() + 1) * each)
+        queue.push(torch.stack([ids, -ids], 1).float()[mine], torch.tensor(labels)[mine], ids[mine])
+    return queue
+
+
+@several
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_hold_every_so_many_th_slot_of_one_queue(world: int, tmp_path: Path) -> None:
+    def job() -> dict[str, object]:
+        queue = ShardedClassQueue(torch.tensor(SLOTS), 2)
+        kept = queue.rows  # as an engine keeps buffers
+        held = push_all(queue, LABELS).read()
+        stored = [x.untyped_storage().nbytes() for x in (kept, queue.index, queue.labels, queue.place)]
+        assert kept is queue.rows
+        return {"state": queue.state_dict(), "held": tuple(held), "stored": stored}
+
+    whole = push_all(ClassQueue(torch.tensor(SLOTS), 2), LABELS)
+    ranks = together(world, tmp_path, job)
+    for rank in ranks:
+        assert rank["state"].keys() == whole.state_dict().keys()
+        assert all(torch.equal(rank["state"][name], value) for name, value in whole.state_dict().items())
+    held, everything = [rank["held"] for rank in ranks], whole.read()
+    for r, (keys, labels, index, offsets, filled) in enumerate(held):
+        mine = slice(r, None, world)
+        assert torch.equal(keys, everything.keys[mine])  # every slot is filled, so rows are slots
+        assert torch.equal(labels, everything.labels[mine])
+        assert torch.equal(index, everything.index[mine])
+        assert torch.equal(filled, everything.filled)
+        assert offsets.diff().tolist() == [int((labels == c).sum()) for c in range(len(SLOTS))]
+        size = len(range(r, sum(SLOTS), world))
+        assert ranks[r]["stored"] == [2 * 4 * size, 8 * size, 8 * size, 8 * size]
+
+
+@several
+def test_a_shared_out_queue_is_saved_and_loaded_whole(tmp_path: Path) -> None:
+    """By one process and by two, also into a queue that was dealt out before; and a rank may hold no slot at all."""
+    start = push_all(ClassQueue(torch.tensor(SLOTS), 2), LABELS[:1]).state_dict()
+
+    def job() -> dict[str, object]:
+        queue = push_all(ShardedClassQueue(torch.tensor(SLOTS), 2), LABELS)
+        queue.load_state_dict(start)
+        push_all(queue, LABELS[1:], first=1)
+        tiny = push_all(ShardedClassQueue(torch.tensor([1]), 2), [[0, 0]])
+        return {"state": queue.state_dict(), "tiny": tiny.state_dict(), "rows": len(tiny.read().keys)}
+
+    whole = push_all(ClassQueue(torch.tensor(SLOTS), 2), LABELS)
+    one = push_all(ClassQueue(torch.tensor([1]), 2), [[0, 0]])
+    for r, rank in enumerate(together(2, tmp_path, job)):
+        assert all(torch.equal(rank["state"][name], value) for name, value in whole.state_dict().items())
+        assert all(torch.equal(rank["tiny"][name], value) for name, value in one.state_dict().items())
+        assert rank["rows"] == 1 - r
+
+
+def test_alone_a_shared_out_queue_is_a_class_queue() -> None:
+    queues = [push_all(cls(torch.tensor(SLOTS), 2), LABELS) for cls in (ClassQueue, ShardedClassQueue)]
+    for ours, theirs in zip(*(queue.read() for queue in queues), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_part_of_a_queue_is_not_taken_for_the_whole() -> None:
+    queue = ShardedClassQueue(torch.tensor(SLOTS), 2)
+    queue.shards = 2
+    with pytest.raises(TailwiseError, match="dealt out to 2 processes"):
+        queue.read()

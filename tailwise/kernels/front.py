@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from tailwise.kernels import reference, streaming
 from tailwise.kernels.problem import Problem, Sums
 
-SMALL = 1 << 14
+SMALL = 1 << 13
 """Up to so many scores the reference is as fast as any."""
 
 
@@ -84,7 +84,18 @@ def sums(problem: Problem) -> Sums:
     """By the reference where that is as fast, by Triton where there is a GPU that it serves, else tile by tile."""
     if problem.labels.numel() * problem.key_labels.numel() <= SMALL:
         return reference.sums(problem)
-    return by(streaming, problem)
+    return by(fastest(problem), problem)
+
+
+def fastest(problem: Problem) -> ModuleType:
+    """`triton` where it is installed and serves the device, width and dtype of the problem, else `streaming`."""
+    if not problem.queries.is_cuda:
+        return streaming
+    try:
+        from tailwise.kernels import triton
+    except ImportError:  # not shipped with torch on Windows
+        return streaming
+    return triton if triton.supports(problem.queries, problem.keys) else streaming
 
 
 def by(backend: ModuleType, problem: Problem) -> Sums:

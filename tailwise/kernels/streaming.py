@@ -25,6 +25,7 @@ class Sorted(NamedTuple):
     order: Tensor | None  # (K,) where the keys were; None where they were sorted
     begin: Tensor  # (B,) the first key of a query's class
     end: Tensor  # (B,) one after the last
+    dtype: torch.dtype  # of scores and sums: float32 or wider
 
 
 class Seen(NamedTuple):
@@ -57,7 +58,7 @@ def in_order(problem: Problem) -> Sorted:
         problem = problem._replace(**{name: getattr(problem, name)[order] for name in of_keys})
     labels = problem.labels.contiguous()
     begin, end = (torch.searchsorted(problem.key_labels, labels, right=right) for right in (False, True))
-    return Sorted(problem, order, begin, end)
+    return Sorted(problem, order, begin, end, torch.promote_types(problem.queries.dtype, torch.float32))
 
 
 def at(values: Tensor, places: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ def at(values: Tensor, places: Tensor) -> Tensor:
 def look(given: Sorted, tile: slice) -> Seen:
     """Score a tile, and take the pairs of one class out of it."""
     problem = given.problem
-    scores = problem.queries @ problem.keys[tile].T
+    scores = (problem.queries @ problem.keys[tile].T).to(given.dtype)
     biased = scores + problem.bias[tile]
     begin, end = (x.clamp(tile.start, tile.stop) - tile.start for x in (given.begin, given.end))
     count = end - begin
@@ -86,9 +87,9 @@ def look(given: Sorted, tile: slice) -> Seen:
 class Running:
     """Log-sum-exps and mean scores (3, B) over the keys seen so far."""
 
-    def __init__(self, queries: Tensor) -> None:
-        dtype = torch.promote_types(queries.dtype, torch.float32)
-        self.lse = torch.full((3, len(queries)), EMPTY, dtype=dtype, device=queries.device)
+    def __init__(self, given: Sorted) -> None:
+        shape = 3, len(given.problem.labels)
+        self.lse = torch.full(shape, EMPTY, dtype=given.dtype, device=given.problem.labels.device)
         self.mean = torch.zeros_like(self.lse)
 
     def add(self, seen: Seen) -> None:
@@ -112,7 +113,7 @@ def forward(problem: Problem) -> tuple[Sums, State]:
     queries, keys = len(problem.labels), len(problem.key_labels)
     size = max(TILE // max(queries, 1), 64)
     state = State(given, [slice(k, min(k + size, keys)) for k in range(0, keys, size) if queries], [])
-    running, itself_keys = Running(problem.queries), torch.zeros_like(given.begin)
+    running, itself_keys = Running(given), torch.zeros_like(given.begin)
     for tile in state.tiles:
         seen = look(given, tile)
         running.add(seen)
@@ -127,16 +128,18 @@ def backward(state: State, lse: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, T
     """Gradients to queries (B, d), keys (K, d) and bias (K,), from the log-sum-exps (3, B) and their gradients."""
     given, problem = state.given, state.given.problem
     grad, lse = grad.contiguous(), lse.masked_fill(lse <= EMPTY / 2, -EMPTY)  # a set without keys has no gradient
-    queries, keys, bias = torch.zeros_like(problem.queries), torch.empty_like(problem.keys), torch.empty_like(problem.bias)
+    queries = torch.zeros_like(problem.queries, dtype=given.dtype)
+    keys, bias = torch.empty_like(problem.keys), torch.empty_like(problem.bias, dtype=given.dtype)
     for i, tile in enumerate(state.tiles):
         seen = state.kept[i] if state.kept else look(given, tile)
         pull = seen.share * ((seen.lse - lse[OTHERS]).exp() * grad[OTHERS])[:, None]
         cell = seen.set * lse.shape[1] + seen.row
         pull.view(-1).scatter_(0, seen.place, (seen.biased - at(lse.view(-1), cell)).exp_() * at(grad.view(-1), cell))
-        queries.addmm_(pull, problem.keys[tile])
-        torch.mm(pull.T, problem.queries, out=keys[tile])
         torch.sum(pull, 0, out=bias[tile])
+        pull = pull.to(keys.dtype)
+        queries += pull @ problem.keys[tile]
+        torch.mm(pull.T, problem.queries, out=keys[tile])
     if given.order is not None:
         back = torch.argsort(given.order)
         keys, bias = keys[back], bias[back]
-    return queries, keys, bias
+    return queries.to(problem.queries.dtype), keys, bias.to(problem.bias.dtype)

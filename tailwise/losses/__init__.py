@@ -13,6 +13,7 @@ from tailwise.losses.gml_variants import GMLLeaveOneOut, GMLSharedQueue
 from tailwise.losses.gpaco import GPaCo
 from tailwise.losses.infonce import InfoNCE, infonce
 from tailwise.losses.kcl import KCL
+from tailwise.losses.keys import HalfPrecision, KeyProjection, Refresh, Whole
 from tailwise.losses.lade import LADE, lade_regulariser
 from tailwise.losses.ldam import LDAM, ldam
 from tailwise.losses.ldt import LDT, label_temperature
@@ -27,6 +28,7 @@ from tailwise.losses.rcl import RCL, RCLDenominator, RCLStandalone, standalone_c
 from tailwise.losses.rescom import ResCom, hard_contrastive
 from tailwise.losses.ride import RIDE
 from tailwise.losses.sade import SADE
+from tailwise.losses.sharded import GMLSharded, sharded_mixture
 from tailwise.losses.supcon import NonNegativeSupCon, SupCon, supervised_contrastive
 from tailwise.losses.tsc import TSC
 from tailwise.losses.two_branch import TwoBranch
@@ -53,9 +55,12 @@ __all__ = [
     "CrossEntropy",
     "Focal",
     "GMLLeaveOneOut",
+    "GMLSharded",
     "GMLSharedQueue",
     "GPaCo",
+    "HalfPrecision",
     "InfoNCE",
+    "KeyProjection",
     "LogTriplet",
     "LogitAdjusted",
     "MomentumContrast",
@@ -67,10 +72,12 @@ __all__ = [
     "ProCo",
     "RCLDenominator",
     "RCLStandalone",
+    "Refresh",
     "ResCom",
     "SupCon",
     "TwoBranch",
     "WeightedSupCon",
+    "Whole",
     "balanced_contrastive",
     "class_balanced",
     "cross_entropy",
@@ -88,6 +95,7 @@ __all__ = [
     "logit_margin",
     "parametric_contrastive",
     "probabilistic_contrastive",
+    "sharded_mixture",
     "standalone_contrastive",
     "supervised_contrastive",
     "vector_scaling",

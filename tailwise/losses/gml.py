@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from tailwise.counts import Counts, allocate
 from tailwise.distributed import global_mean
-from tailwise.losses.heads import Projection
+from tailwise.losses.heads import Projection, RowNorm
+from tailwise.losses.keys import KeyProjection, Whole
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.mixture import Likelihood, distillation, gaussian_mixture, posterior
 from tailwise.losses.objective import Objective, class_labels, pointwise, require
 from tailwise.losses.samples import samples
-from tailwise.queue import ClassQueue, FifoQueue
+from tailwise.queue import ClassQueue, Queue
 from tailwise.teacher import Ema, Teacher
 from tailwise.types import Batch, Model, Output
 
@@ -21,11 +22,12 @@ class GML(Objective):
     """γ · logit-adjusted cross-entropy + β · (mixture likelihood + β_T · its temperature's) + α · distillation.
 
     View 0 goes to the classifier, view 1 is the query, the teacher makes keys of view 2. The queue stores the teacher's
-    raw features and is projected anew each step by a trainable head, so its keys never go stale. ``teacher`` is frozen
-    and trained beforehand in the paper; alone, the objective makes an `Ema` of the model. Use a cosine classifier of
-    scale 30. Defaults: K = 4096 slots (more where the floor of 2 needs them), T from 0.1, γ = β = β_T = 1, α = 0;
-    the authors' CIFAR code has α = 1. β_T = 0 keeps T fixed, τ = 0 leaves the prior out of both posteriors. The paper's
-    body was not available: the terms and their masks are those of the authors' code.
+    raw features and is projected anew each step by a trainable head, so its keys never go stale; another ``projection``
+    than `Whole` (`HalfPrecision`, `Refresh`) is cheaper. ``teacher`` is frozen and trained beforehand in the paper; alone,
+    the objective makes an `Ema` of the model. Use a cosine classifier of scale 30. Defaults: K = 4096 slots (more where
+    the floor of 2 needs them), T from 0.1, γ = β = β_T = 1, α = 0; the authors' CIFAR code has α = 1. β_T = 0 keeps T
+    fixed, τ = 0 leaves the prior out of both posteriors. The paper's body was not available: the terms and their masks
+    are those of the authors' code.
     """
 
     views = 3
@@ -33,6 +35,10 @@ class GML(Objective):
     classifier = "cosine"
     likelihood: Likelihood = staticmethod(posterior)
     """What the features maximise: `posterior` keeps the query's own keys."""
+    mixture = staticmethod(gaussian_mixture)
+    """Both likelihoods, of the queries and the keys."""
+    key_norm: type[RowNorm] = RowNorm
+    """The norm in the key head."""
 
     def __init__(
         self,
@@ -49,6 +55,7 @@ class GML(Objective):
         distillation_weight: float = 0.0,
         tau: float = 1.0,
         pixels: int | None = None,
+        projection: KeyProjection | None = None,
     ) -> None:
         super().__init__(counts, model)
         require(contrast_weight > 0, "GML: contrast_weight must be positive; without its contrast GML is LogitAdjusted")
@@ -62,11 +69,13 @@ class GML(Objective):
         self.teacher = teacher or Ema(model)  # type: ignore[arg-type]  # a Model that is trained is a module
         width = width or max(model.dim // 2, 1)
         self.query_head = Projection(model.dim, width)
-        self.key_head = Projection(self.teacher.dim, width)
+        self.key_head = Projection(self.teacher.dim, width, norm=self.key_norm)
         if self.teacher.dim == model.dim:
             self.key_head.load_state_dict(self.query_head.state_dict())
         size = queue_size or max(4096, queue_floor * model.classes)
         self.queue = self.make_queue(size, queue_floor)
+        self.projection = projection or Whole()
+        self.projection.prepare(len(self.queue.rows), width)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
     @property
@@ -74,7 +83,7 @@ class GML(Objective):
         """(1 − τ) log π."""
         return (1 - self.tau) * self.log_prior
 
-    def make_queue(self, size: int, floor: int) -> ClassQueue | FifoQueue:
+    def make_queue(self, size: int, floor: int) -> Queue:
         """Slots in proportion to the class counts above a floor."""
         return ClassQueue(allocate(self.counts, size, floor), self.teacher.dim)
 
@@ -92,13 +101,11 @@ class GML(Objective):
         seen = self.teacher(batch.views[[2] if self.distillation_weight == 0 else [2, 0]])
         features, labels, index = samples(out.features[1:2], batch, self.pixels)
         raw, _, _ = samples(seen.features[:1], batch, self.pixels)  # the same places: the draw depends on batch.key
-        if self.training:
-            self.queue.push(raw[0], labels, index)
-        keys = self.queue.read()
-        queries, projected = self.query_head(features[0]), self.key_head(keys.keys)
-        prior = self.tau * self.log_prior
-        of_keys = projected, keys.labels, keys.index, prior, keys.filled, self.log_temperature
-        mixture = gaussian_mixture(queries, labels, index, *of_keys, likelihood=self.likelihood)
+        pushed = self.queue.push(raw[0], labels, index) if self.training else index[:0]
+        keys, held = self.projection(self.key_head, self.queue, pushed)
+        of_queries, prior = (self.query_head(features[0]), labels, index), self.tau * self.log_prior
+        of_keys = keys, held.labels, held.index, prior, held.filled, self.log_temperature
+        mixture = self.mixture(*of_queries, *of_keys, likelihood=self.likelihood)
         terms["con"] = self.contrast_weight * global_mean(mixture.contrast, labels >= 0)
         variance = global_mean(mixture.temperature, labels >= 0)
         terms["temp"] = self.contrast_weight * self.temperature_weight * variance

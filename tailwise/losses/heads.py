@@ -1,10 +1,13 @@
 """Projection heads: small networks between features and a contrastive loss, thrown away after training."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tailwise.distributed import global_sum, sum_over_ranks, world
 
 
 class RowNorm(nn.BatchNorm1d):
@@ -15,6 +18,34 @@ class RowNorm(nn.BatchNorm1d):
         if self.training and x.shape[0] < 2:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return super().forward(x)
+
+
+class SharedRowNorm(RowNorm):
+    """As `RowNorm`, with the statistics of the rows of all ranks, of which each may hold another number, none included.
+
+    Mean and then squared deviations are summed over ranks, with gradients: a rank's output depends on every rank's rows.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows (N, F) of this rank to rows (N, F); every rank must call it."""
+        if world() == 1 or not self.training:
+            return super().forward(x)
+        rows = int(global_sum(torch.tensor(len(x), device=x.device)))
+        if rows < 2:
+            return super().forward(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean = sum_over_ranks(wide.sum(0)) / rows
+        centred = wide - mean
+        variance = sum_over_ranks(centred.square().sum(0)) / rows
+        self._follow(mean.detach(), variance.detach() * (rows / (rows - 1)))
+        return (centred * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics."""
+        for running, now in ((self.running_mean, mean), (self.running_var, variance)):
+            cast(Tensor, running).lerp_(now, cast(float, self.momentum))
+        cast(Tensor, self.num_batches_tracked).add_(1)
 
 
 class Projection(nn.Module):

@@ -1,10 +1,14 @@
 """Projection heads: unit rows of any leading shape, and batch statistics that survive a batch of one."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from worlds import together
 
-from tailwise.losses.heads import NonNegativeProjection, Projection, RowNorm
+from tailwise import distributed
+from tailwise.losses.heads import NonNegativeProjection, Projection, RowNorm, SharedRowNorm
 
 
 @pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 3, 4), (1,), (0,)])
@@ -48,6 +52,37 @@ def test_too_few_rows_for_statistics_use_the_running_ones(rows: int) -> None:
     torch.testing.assert_close(trained, norm.eval()(x))
     trained.sum().backward()
     assert norm.weight.grad is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # each forked process runs one thread
+@pytest.mark.parametrize("rows", [0, 1, 2, 9])
+def test_shared_statistics_are_those_of_all_rows(rows: int, tmp_path: Path) -> None:
+    """Also where one of two ranks has no row: values, gradients of inputs and parameters, running statistics."""
+    generator = torch.Generator().manual_seed(rows)
+    x, pull = (torch.randn(rows, 3, generator=generator, dtype=torch.float64) + 5 for _ in range(2))
+
+    def of(norm: RowNorm, part: slice) -> list[Tensor]:
+        given = x[part].clone().requires_grad_()
+        seen = norm.double()(given)
+        (seen * pull[part]).sum().backward()
+        assert given.grad is not None
+        parameters = [distributed.global_sum(p.grad) for p in norm.parameters() if p.grad is not None]
+        return [seen.detach(), given.grad, *parameters, *norm.buffers()]
+
+    values, gradients, *others = of(RowNorm(3), slice(None))
+    for rank, (seen, gradient, *same) in enumerate(
+        together(2, tmp_path, lambda: of(SharedRowNorm(3), (slice(2), slice(2, None))[distributed.rank()]))
+    ):
+        part = (slice(2), slice(2, None))[rank]
+        torch.testing.assert_close(seen, values[part])
+        torch.testing.assert_close(gradient, gradients[part])
+        torch.testing.assert_close(same, others)
+
+
+def test_alone_a_shared_norm_is_a_row_norm() -> None:
+    ours, theirs, x = SharedRowNorm(3), RowNorm(3), torch.randn(5, 3)
+    assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(ours.eval()(x), theirs.eval()(x))
 
 
 def test_the_non_negative_projection_ends_in_relu() -> None:

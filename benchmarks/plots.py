@@ -1,0 +1,34 @@
+"""One picture of how cost grows: a panel per quantity, both axes logarithmic, the slope in its title."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.measure import Row, slope
+
+
+def draw(lines: Mapping[str, list[Row]], path: Path) -> None:
+    """Seconds, and MiB where there are any, against ``x``, for each titled line of rows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    columns = min(3, len(lines))
+    figure, axes = pyplot.subplots(
+        -(-len(lines) // columns), columns, figsize=(4.2 * columns, 3.2 * -(-len(lines) // columns)), squeeze=False
+    )
+    for axis in axes.flat[len(lines) :]:
+        axis.remove()
+    for axis, (title, rows) in zip(axes.flat, lines.items(), strict=False):
+        x = [row["x"] for row in rows]
+        axis.loglog(x, [row["seconds"] for row in rows], "o-", color="#0b5394", label="seconds")
+        axis.set(title=f"{title}\nslope {slope(rows):.2f}", xlabel=rows[0].get("of", title.split()[-1]), ylabel="seconds")
+        axis.grid(True, which="major", color="#dddddd")
+        if "MiB" in rows[0]:
+            memory = axis.twinx()
+            memory.loglog(x, [row["MiB"] for row in rows], "s--", color="#b45f06", label="MiB")
+            memory.set_ylabel("MiB")
+            axis.legend(handles=[*axis.lines, *memory.lines], frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
