@@ -38,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`fit`, `resume`, `bench` and `Run` load the trainer, and Lightning with it, only when asked for."""
+    """`fit`, `resume`, `bench` and `Run` load data and recipes only when asked for, and Lightning when a run begins."""
     if name in ("fit", "resume", "Run"):
         from tailwise import train
 

@@ -1,7 +1,11 @@
-"""Judging a model: collect its logits on labelled batches, turn them into the result block of a run."""
+"""Judging a model: what it says about labelled batches, and the result block of a run that follows from it.
 
-from collections.abc import Iterable
-from typing import Any
+Of every sample only a few numbers are kept, `Answers`; its C logits are gone with its batch. Memory grows with the
+samples plus the classes, time with their product where the logits are read, and neither grows faster anywhere.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,46 +17,89 @@ from tailwise.types import IGNORE, Batch, TailwiseError
 UNIFORM = 1e-6
 """A log prior whose largest and smallest entries are closer than this is uniform: it moves no prediction."""
 
+AT_ONCE = 2**22
+"""Logits that are read at once: what reading needs beside them stays within 0.1 GB, however many come in one piece."""
+
+T = TypeVar("T")
+
+
+class Answers(NamedTuple):
+    """What judging keeps of N samples."""
+
+    labels: Tensor  # (N,) int64, IGNORE allowed
+    predictions: Tensor  # (N,) int64 argmax of the deployed logits
+    confidence: Tensor  # (N,) float64 its softmax
+    ranks: Tensor  # (N,) int64 how many classes come before the true one
+    adjusted: Tensor | None  # (N,) int64 argmax after a shift of the logits, if there was one
+
+
+def correction(carried_log_prior: Tensor | None, counts: Tensor) -> Tensor | None:
+    """(C,) float64, what `priors.adjust` adds to logits for a uniform target; None when they carry no prior to take away.
+
+    It is −inf for a class without training samples.
+    """
+    if carried_log_prior is None or float(carried_log_prior.max() - carried_log_prior.min()) < UNIFORM:
+        return None
+    return priors.adjust(torch.zeros(counts.numel()).double(), carried_log_prior, absent=class_counts.absent(counts))
+
+
+def read(logits: Tensor, labels: Tensor, shift: Tensor | None = None) -> Answers:
+    """The answers of logits (N, *S, C) to labels (N, *S), on the logits' device and without waiting for it."""
+    classes = logits.shape[-1]
+    rows = max(AT_ONCE // classes, 1)
+    pieces, own = torch.split(logits.reshape(-1, classes), rows), torch.split(labels.to(logits.device).reshape(-1), rows)
+    return _joined(_read(piece, truth, shift) for piece, truth in zip(pieces, own, strict=True))
+
+
+def _read(logits: Tensor, labels: Tensor, shift: Tensor | None) -> Answers:
+    predictions = logits.argmax(-1)
+    wide = logits.double()
+    confidence = (wide.gather(1, predictions[:, None])[:, 0] - wide.logsumexp(-1)).exp()
+    adjusted = None if shift is None else (logits + shift.to(logits)).argmax(-1)
+    return Answers(labels, predictions, confidence, metrics.ranks(logits, labels), adjusted)
+
+
+def _joined(parts: Iterable[Answers]) -> Answers:
+    return Answers._make(None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def _over(model: nn.Module, batches: Iterable[Batch], of: Callable[[Tensor, Tensor], T]) -> list[T]:
+    """``of(logits, labels)`` of each batch: the first view's logits (B, *S, C) in float32, on the model's device."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            found = [of(model(b.views[:1].to(device, non_blocking=True)).logits[0].float(), b.labels) for b in batches]
+    finally:
+        for module, training in modes:  # one by one: a frozen part stays in eval inside a model in training
+            module.training = training
+    if not found:
+        raise TailwiseError("evaluate: no batch to judge; the split is empty")
+    return found
+
 
 def collect(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
     """Logits (N, *S, C) float32 of the first view and labels (N, *S) of all batches, on the CPU.
 
     The model (see `tailwise.types.Model`) runs in eval mode and without a graph, on the device of its parameters. Each
-    of its modules gets its mode back, also when a batch fails. Raises `TailwiseError` when there is no batch.
+    of its modules gets its mode back, also when a batch fails. Raises `TailwiseError` when there is no batch. For what
+    needs the logits themselves; `observe` and `predictions` do without N × C numbers.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    modes = [(module, module.training) for module in model.modules()]
-    logits, labels = [], []
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for batch in batches:
-                out = model(batch.views[:1].to(device))
-                logits.append(out.logits[0].float().cpu())
-                labels.append(batch.labels.cpu())
-    finally:
-        for module, training in modes:  # one by one: a frozen part stays in eval inside a model in training
-            module.training = training
-    if not logits:
-        raise TailwiseError("evaluate: no batch to judge; the split is empty")
+    logits, labels = zip(*_over(model, batches, lambda logits, labels: (logits.cpu(), labels.cpu())), strict=True)
     return torch.cat(logits), torch.cat(labels)  # outside inference mode, so that they are ordinary tensors
 
 
-def _check(logits: Tensor, labels: Tensor, counts: Tensor, names: list[str]) -> None:
-    """Refuse what would give a wrong figure."""
-    classes = logits.shape[-1]
-    if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
-        raise TailwiseError(
-            f"judge: logits {tuple(logits.shape)} need whole-number labels {tuple(logits.shape[:-1])}, "
-            f"got {tuple(labels.shape)} {labels.dtype}"
-        )
-    for what, length in (("training counts", counts.numel()), ("class names", len(names))):
-        if length != classes:
-            raise TailwiseError(f"judge: {length} {what} for {classes} classes; give one per class")
-    if not bool((labels != IGNORE).any()):
-        raise TailwiseError("judge: no labelled test sample; give a split with labels")
-    if bool(logits.isnan().any()):
-        raise TailwiseError("judge: some logits are not a number; the model diverged, judge an earlier checkpoint")
+def observe(model: nn.Module, batches: Iterable[Batch], shift: Tensor | None = None) -> Answers:
+    """The model's answers to all batches, on the CPU; run as by `collect`. ``shift`` (C,): see `correction`."""
+    answers = _joined(_over(model, batches, lambda logits, labels: read(logits, labels, shift)))
+    return Answers._make(None if column is None else column.cpu() for column in answers)
+
+
+def predictions(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """Predicted classes and labels (N, *S) of all batches, on the CPU; run as by `collect`."""
+    found, labels = zip(*_over(model, batches, lambda logits, labels: (logits.argmax(-1), labels)), strict=True)
+    return torch.cat(found).cpu(), torch.cat(labels).cpu()
 
 
 def _gap(train: Tensor, test: Tensor, counts: Tensor) -> dict[str, float | None]:
@@ -61,53 +108,42 @@ def _gap(train: Tensor, test: Tensor, counts: Tensor) -> dict[str, float | None]
     return {name: metrics.group_mean(train - test, mask) for name, mask in groups.items()}
 
 
-def _worst(summary: dict[str, Any], names: list[str]) -> dict[str, Any]:
+def _worst(summary: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {"name": names[summary["worst"]["class"]], "recall": summary["worst"]["recall"]}
 
 
-def _post_hoc(
-    logits: Tensor, labels: Tensor, counts: Tensor, names: list[str], carried: Tensor | None
-) -> dict[str, Any] | None:
-    """The main figures after `priors.adjust` to a uniform target; None when the logits carry no prior to take away."""
-    if carried is None or float(carried.max() - carried.min()) < UNIFORM:
+def _post_hoc(answers: Answers, counts: Tensor, names: Sequence[str]) -> dict[str, Any] | None:
+    """The main figures after the shift, if there was one."""
+    if answers.adjusted is None:
         return None
-    adjusted = priors.adjust(logits, carried, absent=class_counts.absent(counts))
-    summary = metrics.summary(metrics.confusion(adjusted.argmax(-1), labels, counts.numel()), counts)
+    summary = metrics.summary(metrics.tally(answers.adjusted, answers.labels, counts.numel()), counts)
     return {key: summary[key] for key in ("overall", "balanced", "many", "medium", "few")} | {"worst": _worst(summary, names)}
 
 
-def judge(
-    logits: Tensor,
-    labels: Tensor,
-    counts: Tensor,
-    names: list[str],
-    carried_log_prior: Tensor | None = None,
-    train_confusion: Tensor | None = None,
-) -> dict[str, Any]:
-    """The result block of a run: every figure of `metrics.summary` and more, as plain JSON values.
+def result(answers: Answers, counts: Tensor, names: Sequence[str], train: Tensor | None = None) -> dict[str, Any]:
+    """The result block of a run, from its answers to the test split: `metrics.summary` and more, as plain JSON values.
 
-    - ``logits`` (N, C) as deployed, ``labels`` (N,) int64, IGNORE left out; pixel axes after N are allowed.
     - ``counts`` (C,): training samples per class, which define the groups. ``names``: the C class names.
-    - ``carried_log_prior`` (C,): what the deployed logits still carry; gives ``post_hoc``, the figures after adjustment
-      to a uniform target, where a class without training samples is never predicted. All else is plain argmax.
-    - ``train_confusion`` (C, C): of the training set, measured in eval mode; gives ``gap``, train minus test recall.
+    - ``train`` (3, C): `metrics.tally` of the training set, in eval mode; gives ``gap``, train minus test recall.
+    - ``post_hoc`` are the figures of the shifted answers, if they were read with a shift. All else is plain argmax.
 
-    Shares lie in [0, 1] and gaps in [-1, 1]. What is undefined is None, never NaN and never 0. Raises `TailwiseError`
-    for shapes that do not fit, labels outside the classes, logits that are not a number, and no label at all.
+    Shares lie in [0, 1] and gaps in [-1, 1]. What is undefined is None, never NaN and never 0. Takes O(N + C). Raises
+    `TailwiseError` for lengths that do not fit, labels outside the classes, logits that are not finite, and no label.
     """
-    _check(logits, labels, counts, names)
-    classes = counts.numel()
-    logits, labels = logits.reshape(-1, classes), labels.reshape(-1)
-    matrix = metrics.confusion(logits.argmax(-1), labels, classes)
-    summary = metrics.summary(matrix, counts)
-    probabilities = logits.double().softmax(-1)
-    columns = zip(names, counts.tolist(), matrix.sum(1).tolist(), summary["recall"], summary["precision"], strict=True)
-    if train_confusion is not None and train_confusion.shape != matrix.shape:
-        raise TailwiseError(
-            f"judge: train confusion {tuple(train_confusion.shape)} for {classes} classes; give one row for each"
-        )
+    labels, predicted, confidence, ranks, _ = answers
+    if len(names) != counts.numel():
+        raise TailwiseError(f"judge: {len(names)} class names for {counts.numel()} classes; give one per class")
+    if not bool((labels != IGNORE).any()):
+        raise TailwiseError("judge: no labelled test sample; give a split with labels")
+    if bool(confidence.isnan().any()):
+        raise TailwiseError("judge: some logits are not finite; the model diverged, judge an earlier checkpoint")
+    tally = metrics.tally(predicted, labels, counts.numel())
+    if train is not None and train.shape != tally.shape:
+        raise TailwiseError(f"judge: training tally {tuple(train.shape)} for {counts.numel()} classes; see metrics.tally")
+    summary = metrics.summary(tally, counts)
+    columns = zip(names, counts.tolist(), tally[1].tolist(), summary["recall"], summary["precision"], strict=True)
     return {
-        "n_test": int(matrix.sum()),
+        "n_test": int(tally[1].sum()),
         **{key: value for key, value in summary.items() if key not in ("recall", "precision", "worst")},
         "per_class": [
             {"name": name, "train": train, "test": test, "recall": recall, "precision": precision}
@@ -115,10 +151,34 @@ def judge(
         ],
         "worst": _worst(summary, names),
         "ece": {
-            "all": metrics.ece(probabilities, labels),
-            **metrics.ece_by_group(probabilities, labels, counts),
+            "all": metrics.ece(confidence, predicted, labels),
+            **metrics.ece_by_group(confidence, predicted, labels, counts),
         },
-        "top5": metrics.top_k_accuracy(logits, labels, 5),
-        "gap": None if train_confusion is None else _gap(metrics.recalls(train_confusion), metrics.recalls(matrix), counts),
-        "post_hoc": _post_hoc(logits, labels, counts, names, carried_log_prior),
+        "top5": metrics.top_k_accuracy(ranks, labels, 5),
+        "gap": None if train is None else _gap(metrics.recalls(train), metrics.recalls(tally), counts),
+        "post_hoc": _post_hoc(answers, counts, names),
     }
+
+
+def judge(
+    logits: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    names: Sequence[str],
+    carried_log_prior: Tensor | None = None,
+    train: Tensor | None = None,
+) -> dict[str, Any]:
+    """`result` for logits that are at hand, (N, *S, C) as deployed, and labels (N, *S) int64, IGNORE left out.
+
+    ``carried_log_prior`` (C,): what the logits still carry; gives ``post_hoc``, the figures after adjustment to a uniform
+    target, where a class without training samples is never predicted. Raises `TailwiseError` also for shapes that do
+    not fit and labels that are not whole numbers.
+    """
+    if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
+        raise TailwiseError(
+            f"judge: logits {tuple(logits.shape)} need whole-number labels {tuple(logits.shape[:-1])}, "
+            f"got {tuple(labels.shape)} {labels.dtype}"
+        )
+    if counts.numel() != logits.shape[-1]:
+        raise TailwiseError(f"judge: {counts.numel()} training counts for {logits.shape[-1]} classes; give one per class")
+    return result(read(logits, labels, correction(carried_log_prior, counts)), counts, names, train)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, top_k_accuracy_score
 from torch import Tensor, nn
 
-from tailwise import metrics
+from tailwise import evaluate, metrics
 from tailwise.counts import log_prior
-from tailwise.evaluate import collect, judge
+from tailwise.evaluate import collect, correction, judge, observe, predictions, read, result
 from tailwise.types import IGNORE, Batch, Output, TailwiseError
 
 CIFAR10_LT_100 = torch.tensor([5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
@@ -44,8 +44,10 @@ def test_the_block_is_complete_and_agrees_with_sklearn() -> None:
     assert found["balanced"] == pytest.approx(balanced_accuracy_score(labels, guess))
     assert found["classes_in_group"] == {"many": 8, "medium": 2, "few": 0}
     assert (found["few"], found["ece"]["few"], found["gap"], found["post_hoc"]) == (None, None, None, None)
-    assert found["ece"]["all"] == metrics.ece(logits.double().softmax(-1), labels)
-    assert found["top5"] == metrics.top_k_accuracy(logits, labels, 5)
+    top = logits.double().softmax(-1).max(-1)
+    assert found["ece"]["all"] == pytest.approx(metrics.ece(*top, labels), abs=1e-12)
+    assert found["ece"]["medium"] == pytest.approx(metrics.ece_by_group(*top, labels, CIFAR10_LT_100)["medium"], abs=1e-12)
+    assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=range(10)))
     entry = found["per_class"][3]
     assert (entry["name"], entry["train"], entry["test"]) == ("class 3", 1077, 30)
     assert entry["recall"] == pytest.approx(float((guess[labels == 3] == 3).double().mean()))
@@ -91,8 +93,8 @@ def test_gap_is_train_minus_test_recall_by_group() -> None:
     counts = torch.tensor([500, 300, 50, 5])
     labels = torch.tensor([0, 0, 1, 2, 2])  # the few-shot class is not tested
     guess = torch.tensor([0, 1, 1, 0, 0])
-    train = torch.tensor([[10, 0, 0, 0], [5, 5, 0, 0], [0, 1, 3, 0], [0, 0, 0, 2]])
-    found = judge(nn.functional.one_hot(guess, 4).float(), labels, counts, names(4), train_confusion=train)
+    train = torch.tensor([[10, 5, 3, 2], [10, 10, 4, 2], [15, 6, 3, 2]])  # hits, true, predicted
+    found = judge(nn.functional.one_hot(guess, 4).float(), labels, counts, names(4), train=train)
     assert found["gap"] == {
         "all": pytest.approx((0.5 - 0.5 + 0.75) / 3),
         "many": pytest.approx((0.5 - 0.5) / 2),
@@ -110,7 +112,7 @@ def test_the_block_is_json_without_nan(data: st.DataObject) -> None:
     a_label = st.one_of(st.just(IGNORE), st.integers(0, classes - 1))
     labels = torch.tensor([classes - 1, *data.draw(st.lists(a_label, min_size=n, max_size=n))])
     logits = torch.randn(n + 1, classes, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
-    train = torch.diag(counts)
+    train = counts.expand(3, -1)
     found = judge(logits, labels, counts, names(classes), log_prior(counts), train)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     kept = labels != IGNORE
@@ -133,8 +135,9 @@ def test_pixels_are_samples() -> None:
         ({"labels": torch.tensor([IGNORE, IGNORE])}, "no labelled test sample"),
         ({"counts": torch.tensor([5, 5, 5])}, "3 training counts for 2 classes"),
         ({"names": ["a"]}, "1 class names for 2 classes"),
-        ({"logits": torch.tensor([[0.0, torch.nan], [0.0, 1.0]])}, "not a number"),
-        ({"train_confusion": torch.eye(3)}, "train confusion"),
+        ({"logits": torch.tensor([[0.0, torch.nan], [0.0, 1.0]])}, "not finite"),
+        ({"logits": torch.tensor([[0.0, torch.inf], [0.0, 1.0]])}, "not finite"),
+        ({"train": torch.eye(3)}, "training tally"),
     ],
 )
 def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
@@ -142,6 +145,17 @@ def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
     judge(**given)
     with pytest.raises(TailwiseError, match=message):
         judge(**(given | change))
+
+
+def test_logits_in_one_piece_are_read_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = biased(CIFAR10_LT_100)
+    shift = correction(log_prior(CIFAR10_LT_100), CIFAR10_LT_100)
+    whole = read(logits, labels, shift)
+    monkeypatch.setattr(evaluate, "AT_ONCE", 70)  # seven rows, of which 300 are no multiple
+    for column, again in zip(whole, read(logits, labels, shift), strict=True):
+        assert column is not None
+        assert again is not None
+        assert torch.equal(column, again)
 
 
 class Doubling(nn.Module):
@@ -171,6 +185,18 @@ def test_collect_returns_the_first_views_logits_of_every_batch() -> None:
     assert torch.equal(logits, torch.cat([2 * b.views[0] for b in given]))
     assert torch.equal(labels, torch.cat([b.labels for b in given]))
     assert not logits.is_inference()  # usable in a graph later
+
+
+def test_what_is_observed_is_what_the_logits_say() -> None:
+    given, counts = batches([4, 4, 1]), torch.tensor([90, 9, 1])
+    logits, labels = collect(Doubling(), given)
+    seen = observe(Doubling(), given, correction(log_prior(counts), counts))
+    assert result(seen, counts, names(3)) == judge(logits, labels, counts, names(3), log_prior(counts))
+    assert observe(Doubling(), given).adjusted is None
+    found, truth = predictions(Doubling(), given)
+    assert torch.equal(found, logits.argmax(-1))
+    assert torch.equal(truth, labels)
+    assert not seen.confidence.is_inference()
 
 
 def test_collect_gives_every_module_its_mode_back() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +49,12 @@ class Stacked:
     def subset(self, indices: Tensor) -> "Stacked":
         """As `Images`."""
         return Stacked(self.pixels[indices])
+
+    def to(self, device: torch.device) -> "Stacked":
+        """The images in a GPU's memory, where they take no more than a quarter of what is free; else as they are."""
+        if device.type == "cuda" and self.pixels.numel() > torch.cuda.mem_get_info(device)[0] // 4:
+            return self
+        return Stacked(self.pixels.to(device))
 
 
 class Encoded:
@@ -102,6 +108,10 @@ class Split:
         """The samples at ``indices`` (n,), in that order."""
         groups = None if self.groups is None else tuple(self.groups[i] for i in indices.tolist())
         return Split(self.images.subset(indices), self.labels[indices], groups)
+
+    def to(self, device: torch.device) -> "Split":
+        """The split with images that are in memory moved to a device; labels stay on the CPU."""
+        return replace(self, images=self.images.to(device)) if isinstance(self.images, Stacked) else self
 
     def counts(self, classes: int) -> Tensor:
         """Samples per class (C,) int64."""

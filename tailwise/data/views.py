@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -27,8 +28,15 @@ class Normalisation:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 (…, 3, H, W) -> float32 of the same shape: (pixels / 255 − mean) / std."""
-        mean, std = (255 * torch.tensor(v).view(3, 1, 1) for v in (self.mean, self.std))
-        return pixels.float().sub_(mean).div_(std)
+        mean, inverse_std = _constants(self, pixels.device)
+        return pixels.float().sub_(mean).mul_(inverse_std)
+
+
+@cache
+def _constants(normalise: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean, and inverse of the standard deviation, of pixels in 0..255: (3, 1, 1) each, on the device."""
+    mean, std = 255 * torch.tensor([normalise.mean, normalise.std], dtype=torch.float64)[..., None, None]
+    return mean.float().to(device), (1 / std).float().to(device)
 
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -49,15 +57,24 @@ def normalisation(source: str) -> Normalisation:
 
 @dataclass(frozen=True)
 class MultiView:
-    """One augmentation per view; view v draws from (key, v), so that views differ and none depends on the others."""
+    """One augmentation per view; view v draws from (key, v), so that views differ and none depends on the others.
+
+    Views with equal augmentations are made together: one call for a large batch costs less than several for small ones.
+    """
 
     augments: Sequence[Augment]
     normalise: Normalisation
 
     def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor:
         """As `Views`."""
-        pixels = [augment(images, index, rng.mix(key, view)) for view, augment in enumerate(self.augments)]
-        return self.normalise(torch.stack(pixels))
+        keys = rng.mix(key, torch.arange(len(self.augments), device=key.device)[:, None])
+        pixels: dict[int, Tensor] = {}
+        for augment in self.augments:
+            views = [view for view, other in enumerate(self.augments) if other == augment]
+            if views[0] not in pixels:
+                made = augment(images, index.repeat(len(views)), keys[views].flatten())
+                pixels |= zip(views, made.chunk(len(views)), strict=True)
+        return self.normalise(torch.stack([pixels[view] for view in range(len(self.augments))]))
 
 
 def multi_view(names: Sequence[str | Mapping[str, Mapping[str, Any]]], size: int, normalise: Normalisation) -> MultiView:

@@ -1,4 +1,4 @@
-"""Accuracy by class and by shot group, all of it read from one confusion matrix.
+"""Accuracy by class and by shot group, all of it read from three numbers per class: a tally.
 
 One rule for classes that do not occur. Recall is undefined (NaN) for a class without a test sample. Precision of a
 class that is never predicted is 0 when it has test samples and undefined when it has none. F1 is undefined only for a
@@ -18,15 +18,31 @@ EDGES = {"many": f"> {MANY}", "medium": f"{FEW} to {MANY}", "few": f"< {FEW}"}
 """The shot groups in words: training samples per class."""
 
 
-def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How often class i (row, truth) was predicted as class j (column): (C, C) int64.
+def tally(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How often each class was found, occurs, and was predicted: (3, C) int64, the rows hits, true and predicted.
 
     Predictions and labels are whole numbers of equal shape, ``(N,)`` or with pixel axes. Samples labelled IGNORE are
-    dropped. Raises `TailwiseError` for unequal shapes and for a class outside 0..C-1.
+    dropped. Tallies of parts of the data add up. Time and memory are O(N + C); raises as `confusion`.
     """
+    truth, guess = _pairs(predictions, labels, classes, "tally")
+    return torch.stack([torch.bincount(of, minlength=classes) for of in (truth[truth == guess], truth, guess)])
+
+
+def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How often class i (row, truth) was predicted as class j (column): (C, C) int64, 0.5 GB for 8142 classes.
+
+    Predictions, labels and what is dropped are those of `tally`, which is enough for every figure of `summary`. Raises
+    `TailwiseError` for unequal shapes and for a class outside 0..C-1.
+    """
+    truth, guess = _pairs(predictions, labels, classes, "confusion")
+    return torch.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
+
+
+def _pairs(predictions: Tensor, labels: Tensor, classes: int, caller: str) -> tuple[Tensor, Tensor]:
+    """Truth and prediction (N',) of the samples that are not IGNORE."""
     if predictions.shape != labels.shape:
         raise TailwiseError(
-            f"confusion: predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape; "
+            f"{caller}: predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape; "
             "give one predicted class for each label"
         )
     kept = labels != IGNORE
@@ -34,28 +50,39 @@ def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     for what, values in (("label", truth), ("prediction", guess)):
         outside = values[(values < 0) | (values >= classes)]
         if outside.numel():
-            raise TailwiseError(f"confusion: {what} {int(outside[0])} is outside 0..{classes - 1}; check the classes")
-    return torch.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
+            raise TailwiseError(f"{caller}: {what} {int(outside[0])} is outside 0..{classes - 1}; check the classes")
+    return truth, guess
 
 
-def recalls(confusion: Tensor) -> Tensor:
+def _rows(tally: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hits, true and predicted, (C,) each."""
+    if tally.ndim != 2 or len(tally) != 3:
+        raise TailwiseError(
+            f"metrics: a tally has the shape (3, classes), got {tuple(tally.shape)}; make it with metrics.tally"
+        )
+    hits, true, predicted = tally
+    return hits, true, predicted
+
+
+def recalls(tally: Tensor) -> Tensor:
     """Share of each class's samples that were found: (C,) float64 in [0, 1], NaN for a class without a sample."""
-    return confusion.diagonal().double() / confusion.sum(1)
+    hits, true, _ = _rows(tally)
+    return hits.double() / true
 
 
-def precisions(confusion: Tensor) -> Tensor:
+def precisions(tally: Tensor) -> Tensor:
     """Share of each class's predictions that were right: (C,) float64 in [0, 1].
 
     A class that is never predicted has precision 0 when it has samples, NaN when it has none.
     """
-    predicted, true = confusion.sum(0), confusion.sum(1)
-    share = confusion.diagonal().double() / predicted
-    return torch.where((predicted == 0) & (true > 0), 0.0, share)
+    hits, true, predicted = _rows(tally)
+    return torch.where((predicted == 0) & (true > 0), 0.0, hits.double() / predicted)
 
 
-def f1s(confusion: Tensor) -> Tensor:
+def f1s(tally: Tensor) -> Tensor:
     """F1 of each class, 2·hits / (true + predicted): (C,) float64 in [0, 1], NaN when neither true nor predicted."""
-    return 2 * confusion.diagonal().double() / (confusion.sum(0) + confusion.sum(1))
+    hits, true, predicted = _rows(tally)
+    return 2 * hits.double() / (true + predicted)
 
 
 def group_mean(values: Tensor, mask: Tensor) -> float | None:
@@ -69,8 +96,8 @@ def _shares(values: Tensor) -> list[float | None]:
     return [None if v != v else v for v in values.tolist()]
 
 
-def summary(confusion: Tensor, counts: Tensor) -> dict[str, Any]:
-    """Every figure that a confusion matrix (C, C) and the training counts (C,) give; shares in [0, 1].
+def summary(tally: Tensor, counts: Tensor) -> dict[str, Any]:
+    """Every figure that a `tally` (3, C) and the training counts (C,) give; shares in [0, 1].
 
     - ``overall``: accuracy. ``balanced``: mean recall over the classes that occur in the test set.
     - ``many``, ``medium``, ``few``: mean recall of the classes of a shot group (Liu et al., CVPR 2019), with the
@@ -82,27 +109,26 @@ def summary(confusion: Tensor, counts: Tensor) -> dict[str, Any]:
 
     What is undefined is None. Raises `TailwiseError` when the counts are not those of the C classes.
     """
-    if counts.shape != confusion.shape[:1]:
-        raise TailwiseError(
-            f"summary: {counts.numel()} training counts for {confusion.shape[0]} classes; give one count per class"
-        )
-    recall = recalls(confusion)
+    hits, true, _ = _rows(tally)
+    if counts.shape != true.shape:
+        raise TailwiseError(f"summary: {counts.numel()} training counts for {true.numel()} classes; give one count per class")
+    recall = recalls(tally)
     everyone, groups = torch.ones_like(counts, dtype=torch.bool), shot_groups(counts)
     seen = recall[~recall.isnan()]
     worst = int(recall.nan_to_num(nan=2.0).argmin()) if seen.numel() else None  # 2 is above any recall
-    total = int(confusion.sum())
+    total = int(true.sum())
     return {
-        "overall": int(confusion.diagonal().sum()) / total if total else None,
+        "overall": int(hits.sum()) / total if total else None,
         "balanced": group_mean(recall, everyone),
         **{name: group_mean(recall, mask) for name, mask in groups.items()},
         "edges": dict(EDGES),
         "classes_in_group": {name: int(mask.sum()) for name, mask in groups.items()},
         "thirds": {name: group_mean(recall, mask) for name, mask in thirds(counts).items()},
         "recall": _shares(recall),
-        "precision": _shares(precisions(confusion)),
+        "precision": _shares(precisions(tally)),
         "worst": None if worst is None else {"class": worst, "recall": float(recall[worst])},
         # a recall of 0 makes its reciprocal inf and its logarithm −inf, and both means 0
         "harmonic": float(1 / (1 / seen).mean()) if seen.numel() else None,
         "geometric": float(seen.log().mean().exp()) if seen.numel() else None,
-        "macro_f1": group_mean(f1s(confusion), everyone),
+        "macro_f1": group_mean(f1s(tally), everyone),
     }

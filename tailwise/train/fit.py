@@ -1,5 +1,6 @@
 """The job: from a source and a recipe to a judged run folder."""
 
+import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from jsonargparse import Namespace
 from tailwise.data.checks import write_issues
 from tailwise.files import write_whole
 from tailwise.train import needs, parse
-from tailwise.train.engine import build_task, build_trainer, train
+from tailwise.train.engine import build_task
 from tailwise.train.finish import finish, warn_of_double_correction
 from tailwise.train.judge import judge_run
 from tailwise.train.prepare import Prepared, prepare
@@ -105,6 +106,9 @@ def evaluate(folder: str | Path) -> Run:
 
 def _run(record: Namespace, folder: Path, name: str, prepared: Prepared | None = None) -> Run:
     """Train what is needed, then this, then judge it; continues where the folder holds a checkpoint."""
+    with _lasting():
+        from tailwise.train.trainer import train
+
     write_whole(folder / RECIPE, parse.dump(record).encode())
     run = Run(folder)
     data = Data(**vars(record.data))
@@ -166,9 +170,24 @@ def _rehearse(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
     recipe = replace(recipe, model=replace(recipe.model, start_from=start), epochs=max(recipe.epochs, 1))
     task = build_task(recipe, prepared)
     prepared.views(task.objective.views)
+    with _lasting():  # Lightning, after all mistakes that can be found without it
+        from tailwise.train.trainer import build_trainer
+
     build_trainer(folder, recipe, [])
     task.on_epoch(recipe.epochs - 1, recipe.epochs)  # re-weighting may set in late
     warn_of_double_correction(task.objective, recipe.sampler, recipe.epochs)
+
+
+@contextmanager
+def _lasting() -> Iterator[None]:
+    """For imports: what they make is not garbage, and looking through it for some takes a quarter of Lightning's time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

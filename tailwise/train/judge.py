@@ -9,7 +9,7 @@ import torch
 
 from tailwise import metrics
 from tailwise.data.loader import EvalLoader
-from tailwise.evaluate import collect, judge
+from tailwise.evaluate import correction, observe, predictions, result
 from tailwise.train.engine import CHECK_BATCH
 from tailwise.train.prepare import Prepared
 from tailwise.train.recipe import Recipe
@@ -17,7 +17,7 @@ from tailwise.train.run import RESULT, Run
 
 
 def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, float]) -> dict[str, Any]:
-    """Write and return ``result.json``: every figure of `tailwise.evaluate.judge` for the last epoch's model.
+    """Write and return ``result.json``: every figure of `tailwise.evaluate.result` for the last epoch's model.
 
     Train accuracy for the gap is measured without augmentation and in eval mode. A best epoch is given only where the
     epochs were looked at on a validation split.
@@ -30,10 +30,9 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, f
     workers = recipe.engine.workers
     train = EvalLoader(prepared.train, prepared.plain(), batch_size=CHECK_BATCH, workers=workers)
     test = EvalLoader(prepared.test, prepared.plain(), batch_size=CHECK_BATCH, workers=workers)
-    train_logits, train_labels = collect(saved, train)
-    train_confusion = metrics.confusion(train_logits.argmax(-1), train_labels, saved.classes)
-    carried = torch.tensor(saved.about["carried_log_prior"])
-    result = {
+    trained = metrics.tally(*predictions(saved, train), saved.classes)
+    answers = observe(saved, test, correction(torch.tensor(saved.about["carried_log_prior"]), prepared.counts))
+    figures = {
         "recipe": run.manifest["recipe"],
         "objective": run.manifest["objective"],
         "data": f"{Path(prepared.source.name).name}{_tail(recipe)}",
@@ -41,11 +40,11 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, f
         "epochs": recipe.epochs,
         **cost,
         "selection": "last epoch",
-        **judge(*collect(saved, test), prepared.counts, prepared.names, carried, train_confusion),
+        **result(answers, prepared.counts, prepared.names, trained),
         "best_epoch": _best(run) if prepared.checked_name == "val" else None,
     }
-    run.write(RESULT, result)
-    return result
+    run.write(RESULT, figures)
+    return figures
 
 
 def _tail(recipe: Recipe) -> str:

@@ -11,26 +11,25 @@ from tailwise import metrics
 from tailwise.data.loader import TrainLoader
 from tailwise.task import Task
 from tailwise.train.optim import Schedule
+from tailwise.train.terms import LOG_EVERY, Terms
 from tailwise.types import Batch, TailwiseError
 
 
 class Learner(LightningModule):
     """Steps a task. ``judged`` names the split that is looked at between epochs: it is logged, never selected on."""
 
-    confusion: Tensor
-
     def __init__(
         self,
         task: Task,
-        loader: Callable[[], TrainLoader],
+        loader: Callable[[torch.device], TrainLoader],
         optimizer: Callable[[torch.nn.Module], torch.optim.Optimizer],
         schedule: Schedule,
         judged: str,
     ) -> None:
         super().__init__()
         self.task, self.loader, self.optimizer, self.schedule, self.judged = task, loader, optimizer, schedule, judged
-        classes = task.objective.counts.numel()
-        self.register_buffer("confusion", torch.zeros(classes, classes, dtype=torch.int64), persistent=False)
+        self.terms = Terms()
+        self.answers: list[tuple[Tensor, Tensor]] = []
 
     def configure_optimizers(self) -> Any:
         optimizer, epochs = self.optimizer(self.task), self.trainer.max_epochs or 1
@@ -39,25 +38,23 @@ class Learner(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": moving, "interval": "step"}}
 
     def train_dataloader(self) -> TrainLoader:
-        return self.loader()  # made in each process, where the rank is known
+        return self.loader(self.device)  # made in each process, where rank and device are known
 
     def on_train_start(self) -> None:
         loader = cast(TrainLoader, self.trainer.train_dataloader)
         loader.seek(self.global_step)  # the cursor follows steps taken, not batches handed out
+        self.terms = Terms(every=1 if self.device.type == "cpu" else LOG_EVERY)
         self.on_train_epoch_start()  # a resume inside an epoch never calls it
 
     def on_train_epoch_start(self) -> None:
         self.task.on_epoch(self.current_epoch, self.trainer.max_epochs or 1)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        terms = self.task(batch)
-        values = torch.stack(list(terms.values()))
-        if bad := [name for name, good in zip(terms, values.isfinite().tolist(), strict=True) if not good]:
-            where = f"step {self.global_step} (epoch {self.current_epoch})"
-            raise TailwiseError(f"training: term {bad[0]!r} is not finite at {where}; lower optim.lr, or resume from last.ckpt")
-        loss = values.sum()
-        shown = {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
-        self.log_dict(shown, prog_bar=True, on_step=True, on_epoch=True, batch_size=batch.index.numel())
+        loss = self.terms.add(self.task(batch), f"step {self.global_step} (epoch {self.current_epoch})")
+        if (self.global_step + 1) % LOG_EVERY == 0:
+            self.log_dict(self.terms.last(), prog_bar=True)
+        if self.trainer.is_last_batch:  # before the epoch is looked at and saved
+            self.log_dict(self.terms.means(), prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -65,14 +62,16 @@ class Learner(LightningModule):
         self.task.on_step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if bad := [name for name, value in self.task.named_parameters() if not bool(value.isfinite().all())]:
+        names, values = zip(*self.task.named_parameters(), strict=True)
+        finite = torch.stack([value.isfinite().all() for value in values]).tolist()  # one wait for a GPU, not one for each
+        if bad := [name for name, good in zip(names, finite, strict=True) if not good]:
             raise TailwiseError(f"training: {bad[0]} is not finite after step {self.global_step}, not saved; lower optim.lr")
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        predictions = self.task.model(batch.views[:1]).logits[0].argmax(-1)
-        self.confusion += metrics.confusion(predictions, batch.labels, len(self.confusion))
+        self.answers.append((self.task.model(batch.views[:1]).logits[0].argmax(-1), batch.labels))
 
     def on_validation_epoch_end(self) -> None:
-        recalls = metrics.recalls(self.confusion)
+        predictions, labels = (torch.cat(of).cpu() for of in zip(*self.answers, strict=True))
+        recalls = metrics.recalls(metrics.tally(predictions, labels, self.task.objective.counts.numel()))
         self.log(f"{self.judged}_balanced", recalls.nanmean().float(), prog_bar=True)
-        self.confusion.zero_()
+        self.answers.clear()

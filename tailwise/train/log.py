@@ -96,8 +96,9 @@ class Lines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         looked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         skipped = "_step" if looked else ("_step", "_balanced")  # a figure of an earlier epoch is not shown again
-        shown = {k.removesuffix("_epoch"): v for k, v in trainer.callback_metrics.items() if not k.endswith(skipped)}
-        terms = "  ".join(f"{k} {float(v):.3f}" for k, v in shown.items())
+        shown = [(k.removesuffix("_epoch"), v) for k, v in trainer.callback_metrics.items() if not k.endswith(skipped)]
+        shown.sort(key=lambda figure: figure[0].endswith("_balanced"))  # after the terms of the loss
+        terms = "  ".join(f"{k} {float(v):.3f}" for k, v in shown)
         seconds = time.perf_counter() - self.last
         if trainer.is_global_zero:
             print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {terms}  {seconds:.1f} s", file=sys.stderr)

@@ -115,7 +115,8 @@ class Engine:
         accelerator: auto, cpu, gpu or mps.
         devices: how many of them.
         precision: auto picks bf16 where the hardware has it, else 32-true.
-        compile: compile the networks with torch.compile (needs a C++ compiler on the CPU).
+        compile: true compiles the networks with torch.compile, which pays in long runs (minutes at the start, and a C++
+            compiler, on the CPU); graphs also captures CUDA graphs; where it fails the run goes on without.
         workers: processes that read and augment images.
         check_every: epochs between two looks at validation.
         threads: CPU threads; 0 leaves torch's choice.
@@ -125,7 +126,7 @@ class Engine:
     accelerator: str = "auto"
     devices: int = 1
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    compile: bool = False
+    compile: bool | Literal["graphs"] = False
     workers: int = 0
     check_every: int = 1
     threads: int = 0

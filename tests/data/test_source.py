@@ -68,3 +68,15 @@ def test_everything_becomes_rgb() -> None:
     assert np.array_equal(to_rgb(clear), three)
     for mode in ("1", "CMYK", "RGBA", "LA", "YCbCr", "F", "I"):
         assert to_rgb(Image.new(mode, (3, 2))).mode == "RGB"
+
+
+def test_only_images_in_memory_move_to_a_device() -> None:
+    """The device `meta` holds no data, but every machine has it."""
+    labels, elsewhere = torch.tensor([0, 1]), torch.device("meta")
+    stacked = Split(Stacked(torch.zeros(2, 3, 4, 4, dtype=torch.uint8)), labels, ("a", "b")).to(elsewhere)
+    assert isinstance(stacked.images, Stacked)
+    assert stacked.images.pixels.device == elsewhere
+    assert stacked.labels.device.type == "cpu"
+    assert stacked.groups == ("a", "b")
+    encoded = Split(Encoded([png(0), png(1)]), labels)
+    assert encoded.to(elsewhere) is encoded

@@ -1,4 +1,5 @@
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from tailwise import rng
-from tailwise.data import Encoded, Stacked
+from tailwise.data import Encoded, Images, Stacked
 from tailwise.data.augment import PRESETS, Whole, preset
 from tailwise.data.views import CIFAR, HALF, IMAGENET, MultiView, Normalisation, multi_view, normalisation
 from tailwise.types import TailwiseError
@@ -56,6 +57,28 @@ def test_a_view_does_not_depend_on_the_others() -> None:
     three = _views("cifar_autoaugment", "simaugment", "crop_flip")(images, INDEX, KEY)
     assert torch.equal(three[1], _views("plain", "simaugment")(images, INDEX, KEY)[1])
     assert torch.equal(three[2], _views("plain", "plain", "crop_flip")(images, INDEX, KEY)[2])
+    mixed = _views("simaugment", "crop_flip", "simaugment")(images, INDEX, KEY)
+    assert torch.equal(mixed[2], _views("plain", "plain", "simaugment")(images, INDEX, KEY)[2])
+    assert torch.equal(mixed[1], _views("plain", "crop_flip")(images, INDEX, KEY)[1])
+
+
+def test_equal_augmentations_are_made_in_one_call() -> None:
+    sizes = []
+
+    @dataclass(frozen=True)
+    class Counted:
+        name: str
+
+        def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor:
+            sizes.append((self.name, len(index)))
+            return preset("plain", 16)(images, index, key)
+
+    MultiView([Counted("a"), Counted("b"), Counted("a"), Counted("a")], HALF)(_images(), INDEX, KEY)
+    assert sizes == [("a", 12), ("b", 4)]
+
+
+def test_pixels_are_normalised_where_they_are() -> None:
+    assert HALF(torch.empty(2, 3, 4, 4, dtype=torch.uint8, device="meta")).device.type == "meta"
 
 
 def test_plain_views_are_the_normalised_pictures() -> None:
@@ -102,6 +125,21 @@ def test_gray_and_colour_shares_of_simaugment() -> None:
     out = preset("simaugment", 16)(_images(), torch.zeros(n, dtype=torch.int64), rng.mix(torch.arange(n)))
     gray = (out.float().std(1) < 1).flatten(1).all(1).float().mean()
     assert 0.14 < float(gray) < 0.26
+
+
+def test_gray_and_blur_are_options() -> None:
+    noise = Stacked(rng.integers(256, torch.arange(3 * 32 * 32)).to(torch.uint8).view(1, 3, 32, 32))
+    index, key = torch.zeros(100, dtype=torch.int64), rng.mix(torch.arange(100))
+
+    def made(**options: float) -> Tensor:
+        return preset({"imagenet_randaugment": {"magnitude": 0, "min_area": 1} | options}, 32)(noise, index, key).float()
+
+    assert (
+        float((made(gray=0.5).std(1).mean((1, 2)) < 20).float().mean())
+        > 0.3
+        > float((made().std(1).mean((1, 2)) < 20).float().mean())
+    )
+    assert made(blur=1).diff(dim=3).abs().mean() < 0.7 * made().diff(dim=3).abs().mean()
 
 
 def test_smallest_crop_is_an_option() -> None:

@@ -1,6 +1,7 @@
-"""Shot metrics against scikit-learn and scipy, with classes absent from truth, from prediction, and from both."""
+"""Shot metrics and their tally against scikit-learn and scipy; classes absent from truth, from prediction, from both."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from sklearn.metrics import (
 )
 
 from tailwise.counts import FEW, MANY
-from tailwise.metrics import confusion, f1s, group_mean, precisions, recalls, summary
+from tailwise.metrics import confusion, f1s, group_mean, precisions, recalls, summary, tally
 from tailwise.types import IGNORE, TailwiseError
 
 # scikit-learn's remarks on such data; its figures are what they should be
@@ -36,18 +37,38 @@ def answers(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
     return [t for t, _ in pairs], [p for _, p in pairs], classes
 
 
-def matrix(truth: list[int], guess: list[int], classes: int) -> torch.Tensor:
-    return confusion(torch.tensor(guess), torch.tensor(truth), classes)
+def tallied(truth: list[int], guess: list[int], classes: int) -> torch.Tensor:
+    return tally(torch.tensor(guess), torch.tensor(truth), classes)
+
+
+def of_matrix(matrix: list[list[int]]) -> torch.Tensor:
+    """The tally of a confusion matrix by hand."""
+    m = torch.tensor(matrix)
+    return torch.stack([m.diagonal(), m.sum(1), m.sum(0)])
+
+
+@given(answers())
+def test_confusion_is_sklearns_and_holds_the_tally(drawn: tuple[list[int], list[int], int]) -> None:
+    truth, guess, classes = drawn
+    m = confusion(torch.tensor(guess), torch.tensor(truth), classes)
+    assert m.tolist() == confusion_matrix(truth, guess, labels=list(range(classes))).tolist()
+    found = tallied(truth, guess, classes)
+    assert m.dtype == found.dtype == torch.int64
+    assert found.tolist() == of_matrix(m.tolist()).tolist()
+
+
+@given(answers(), st.integers(0, 40))
+def test_tallies_of_parts_add_up(drawn: tuple[list[int], list[int], int], cut: int) -> None:
+    truth, guess, classes = drawn
+    parts = tallied(truth[:cut], guess[:cut], classes) + tallied(truth[cut:], guess[cut:], classes)
+    assert torch.equal(parts, tallied(truth, guess, classes))
 
 
 @given(answers())
 def test_per_class_figures_agree_with_sklearn(drawn: tuple[list[int], list[int], int]) -> None:
     truth, guess, classes = drawn
     labels = list(range(classes))
-    m = matrix(truth, guess, classes)
-    assert m.dtype == torch.int64
-    assert m.tolist() == confusion_matrix(truth, guess, labels=labels).tolist()
-
+    m = tallied(truth, guess, classes)
     true = torch.tensor([c in truth for c in labels])
     either = torch.tensor([c in truth or c in guess for c in labels])
     for ours, reference, defined in (
@@ -63,7 +84,7 @@ def test_per_class_figures_agree_with_sklearn(drawn: tuple[list[int], list[int],
 @given(answers())
 def test_summary_agrees_with_sklearn_and_scipy(drawn: tuple[list[int], list[int], int]) -> None:
     truth, guess, classes = drawn
-    found = summary(matrix(truth, guess, classes), torch.ones(classes, dtype=torch.int64))
+    found = summary(tallied(truth, guess, classes), torch.ones(classes, dtype=torch.int64))
     recall = recall_score(truth, guess, labels=sorted(set(truth)), average=None, zero_division=0)
     assert found["overall"] == pytest.approx(accuracy_score(truth, guess))
     assert found["balanced"] == pytest.approx(balanced_accuracy_score(truth, guess))
@@ -78,7 +99,7 @@ def test_summary_agrees_with_sklearn_and_scipy(drawn: tuple[list[int], list[int]
 def test_group_values_are_means_of_the_groups_recalls(data: st.DataObject) -> None:
     truth, guess, classes = data.draw(answers())
     counts = data.draw(st.lists(st.sampled_from([0, FEW - 1, FEW, MANY, MANY + 1]), min_size=classes, max_size=classes))
-    found = summary(matrix(truth, guess, classes), torch.tensor(counts))
+    found = summary(tallied(truth, guess, classes), torch.tensor(counts))
     inside = {"many": lambda n: n > 100, "medium": lambda n: 20 <= n <= 100, "few": lambda n: n < 20}
     for name, rule in inside.items():
         members = [c for c in range(classes) if rule(counts[c])]
@@ -89,9 +110,8 @@ def test_group_values_are_means_of_the_groups_recalls(data: st.DataObject) -> No
 
 
 def test_cifar10_lt_100_has_no_few_shot_class() -> None:
-    m = torch.eye(10, dtype=torch.int64) * 7
-    m[9] = torch.tensor([3, 0, 0, 0, 0, 0, 0, 0, 0, 1])
-    found = summary(m, CIFAR10_LT_100)
+    rows = [[7 * (i == j) for j in range(10)] for i in range(9)] + [[3, 0, 0, 0, 0, 0, 0, 0, 0, 1]]
+    found = summary(of_matrix(rows), CIFAR10_LT_100)
     assert found["classes_in_group"] == {"many": 8, "medium": 2, "few": 0}
     assert found["edges"] == {"many": "> 100", "medium": "20 to 100", "few": "< 20"}
     assert (found["many"], found["medium"], found["few"]) == (1.0, (1 + 0.25) / 2, None)
@@ -102,24 +122,26 @@ def test_cifar10_lt_100_has_no_few_shot_class() -> None:
 
 
 def test_a_recall_of_zero_makes_both_means_zero() -> None:
-    found = summary(torch.tensor([[5, 0], [2, 0]]), torch.tensor([10, 10]))
+    found = summary(of_matrix([[5, 0], [2, 0]]), torch.tensor([10, 10]))
     assert (found["harmonic"], found["geometric"], found["balanced"]) == (0.0, 0.0, 0.5)
     assert (found["recall"], found["precision"]) == ([1.0, 0.0], [5 / 7, 0.0])
 
 
 def test_undefined_figures_are_none() -> None:
-    found = summary(torch.tensor([[1, 0, 0], [1, 0, 0], [0, 0, 0]]), torch.tensor([3, 2, 1]))
+    found = summary(of_matrix([[1, 0, 0], [1, 0, 0], [0, 0, 0]]), torch.tensor([3, 2, 1]))
     assert found["recall"] == [1.0, 0.0, None]
     assert found["precision"] == [0.5, 0.0, None]
     assert found["thirds"]["tail"] is None
-    nothing = summary(torch.zeros(2, 2, dtype=torch.int64), torch.tensor([3, 2]))
+    nothing = summary(of_matrix([[0, 0], [0, 0]]), torch.tensor([3, 2]))
     undefined = ("overall", "balanced", "few", "worst", "harmonic", "geometric", "macro_f1")
     assert [nothing[key] for key in undefined] == [None] * 7
 
 
 def test_ignored_samples_and_pixel_axes() -> None:
     labels = torch.tensor([[0, 1], [IGNORE, 1]])
-    assert confusion(torch.tensor([[0, 0], [1, 1]]), labels, 2).tolist() == [[1, 0], [1, 1]]
+    predictions = torch.tensor([[0, 0], [1, 1]])
+    assert confusion(predictions, labels, 2).tolist() == [[1, 0], [1, 1]]
+    assert tally(predictions, labels, 2).tolist() == [[1, 1], [1, 2], [2, 1]]
 
 
 def test_group_mean_skips_undefined_values() -> None:
@@ -137,11 +159,28 @@ def test_group_mean_skips_undefined_values() -> None:
         ([0, 1], [0, -1], "label -1 is outside 0..1"),
     ],
 )
-def test_mistakes_are_named(predictions: list[int], labels: list[int], message: str) -> None:
-    with pytest.raises(TailwiseError, match=message):
-        confusion(torch.tensor(predictions), torch.tensor(labels), 2)
+@pytest.mark.parametrize("count", [confusion, tally])
+def test_mistakes_are_named(
+    count: Callable[..., torch.Tensor], predictions: list[int], labels: list[int], message: str
+) -> None:
+    with pytest.raises(TailwiseError, match=f"{count.__name__}: .*{message}"):
+        count(torch.tensor(predictions), torch.tensor(labels), 2)
 
 
 def test_summary_refuses_counts_of_other_classes() -> None:
     with pytest.raises(TailwiseError, match="3 training counts for 2 classes"):
-        summary(torch.eye(2, dtype=torch.int64), torch.tensor([1, 2, 3]))
+        summary(of_matrix([[1, 0], [0, 1]]), torch.tensor([1, 2, 3]))
+
+
+@pytest.mark.parametrize("figure", [recalls, precisions, f1s])
+def test_a_confusion_matrix_is_not_taken_for_a_tally(figure: Callable[..., torch.Tensor]) -> None:
+    with pytest.raises(TailwiseError, match=r"shape \(3, classes\), got \(4, 4\); make it with metrics.tally"):
+        figure(torch.eye(4))
+
+
+def test_many_classes_need_no_matrix() -> None:
+    classes = 100_000  # a matrix would hold 10 ** 10 numbers
+    g = torch.Generator().manual_seed(0)
+    truth = torch.randint(classes, (1000,), generator=g)
+    found = summary(tally(truth, truth, classes), torch.ones(classes, dtype=torch.int64))
+    assert (found["overall"], found["balanced"], found["macro_f1"]) == (1.0, 1.0, 1.0)

@@ -110,9 +110,8 @@ def test_names_are_data_not_markup(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_card_shows_every_figure_of_a_run() -> None:
-    found = judged(
-        CIFAR10_LT_100, carried_log_prior=log_prior(CIFAR10_LT_100), train_confusion=torch.eye(10, dtype=torch.int64)
-    )
+    trained = torch.ones(3, 10, dtype=torch.int64)  # a tally: every class was found
+    found = judged(CIFAR10_LT_100, carried_log_prior=log_prior(CIFAR10_LT_100), train=trained)
     run = {"recipe": "ce", "data": "CIFAR-10-LT", "seed": 3, "epochs": 20, "seconds": 61.25}
     best = {"best_epoch": {"epoch": 17, "balanced": 0.913, "split": "val"}}
     text = card(found | run | best)

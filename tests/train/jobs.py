@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback
 
-from tailwise.train import engine, fit
+from tailwise.train import fit, trainer
 from tailwise.train.run import Run
 
 QUIET = {"engine.progress": "none", "engine.threads": 1, "engine.precision": "32-true", "engine.accelerator": "cpu"}
@@ -28,4 +28,4 @@ def interrupt_in(monkeypatch: pytest.MonkeyPatch, epoch: int, error: type[BaseEx
             if trainer.current_epoch == epoch:
                 raise error
 
-    monkeypatch.setattr(engine, "progress", lambda kind: [Stop()])
+    monkeypatch.setattr(trainer, "progress", lambda kind: [Stop()])

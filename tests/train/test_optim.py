@@ -61,6 +61,34 @@ def test_sgd_takes_its_options_and_leaves_no_empty_group() -> None:
     assert (group["lr"], group["momentum"], group["nesterov"], group["weight_decay"]) == (0.3, 0.8, True, 0.01)
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_the_fused_steps_are_those_of_the_equation(nesterov: bool) -> None:
+    """v ← μ v + g + λ w; w ← w − η (g + λ w + μ v with Nesterov, else v), on parameters of any memory format."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 5))
+    module.to(memory_format=torch.channels_last)
+    optimizer = sgd(module, lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01)
+    assert all(group["fused"] for group in optimizer.param_groups)
+    by_hand = [p.detach().double().clone() for p in module.parameters()]
+    speed = [torch.zeros_like(w) for w in by_hand]
+    for _ in range(3):
+        optimizer.zero_grad()
+        (module(torch.randn(6, 3, 3, 3)).sin().sum() + module[0].weight.movedim(0, 1).contiguous().cos().sum()).backward()
+        for p, w, v in zip(module.parameters(), by_hand, speed, strict=True):
+            assert p.grad is not None
+            g = p.grad.double() + (0.01 * w if p.ndim >= 2 else 0)
+            v.mul_(0.9).add_(g)
+            w.sub_(0.1 * (g + 0.9 * v if nesterov else v))
+        optimizer.step()
+    for p, w in zip(module.parameters(), by_hand, strict=True):
+        torch.testing.assert_close(p.detach().double(), w, rtol=1e-5, atol=1e-6)
+
+
+def test_other_devices_are_left_to_torch() -> None:
+    optimizer = sgd(nn.Linear(3, 2, device="meta"), lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    assert [group["fused"] for group in optimizer.param_groups] == [None, None]
+
+
 def test_biases_norms_and_temperatures_are_not_decayed_and_a_frozen_teacher_is_not_stepped() -> None:
     class Normed(Images):
         def __init__(self, classes: int) -> None:

@@ -100,7 +100,7 @@ def test_a_shipped_recipe_does_what_it_says(name: str, build: Build) -> None:
 
 
 def takes_two_steps(recipe: Recipe, prepared: Prepared, task: Task) -> None:
-    loader = training_data(recipe, prepared, task.objective.views)
+    loader = training_data(recipe, prepared, task.objective.views, torch.device("cpu"))
     optimizer = sgd(task, **vars(recipe.optim))
     task.train()
     task.on_epoch(0, recipe.epochs)
@@ -171,7 +171,7 @@ def test_a_gml_recipe_can_distil_from_its_frozen_teacher(build: Build) -> None:
     task = build_task(recipe, random_data(recipe))
     kept = copied(task.objective.teacher.state_dict())  # type: ignore[union-attr]
     task.train()
-    assert "div" in task(training_data(recipe, random_data(recipe), task.objective.views).batch(0))
+    assert "div" in task(training_data(recipe, random_data(recipe), task.objective.views, torch.device("cpu")).batch(0))
     task.on_step()
     now = task.objective.teacher.state_dict()  # type: ignore[union-attr]
     assert all(torch.equal(kept[key], now[key]) for key in kept)

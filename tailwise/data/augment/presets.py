@@ -6,45 +6,25 @@ A preset's name is its function's name; its keyword arguments are the options th
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from torch import Tensor
-
-from tailwise import rng
-from tailwise.data.augment.batched import CropFlip, Cutout, Shift
-from tailwise.data.augment.per_picture import PerPicture, Sampled, Whole, compose
-from tailwise.data.source import Images
+from tailwise.data.augment import policy
+from tailwise.data.augment.chain import Augment, Chain
+from tailwise.data.augment.geometry import CropFlip, Cutout, Fill, Shift
+from tailwise.data.augment.jitter import Blur, Gray, Jitter
+from tailwise.data.augment.read import ResizedCropFlip, Whole
 from tailwise.types import TailwiseError
 
-Step = Callable[[Tensor, Tensor], Tensor]
-"""(pixels (B, 3, H, W) uint8, key (B,)) -> pixels (B, 3, H, W) uint8."""
+GRAY: Fill = (128, 128, 128)
+"""What fills uncovered corners in GML's and PaCo's code for CIFAR."""
 
-
-class Augment(Protocol):
-    """One view of the images at ``index`` (B,), drawn from ``key`` (B,) alone: (B, 3, H, W) uint8."""
-
-    def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Pictures read by ``read``, then changed by each of ``steps``; each draws from a slot of its own."""
-
-    read: Augment
-    steps: tuple[Step, ...] = ()
-
-    def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor:
-        """As `Augment`."""
-        pixels = self.read(images, index, rng.mix(key, 0))
-        for slot, step in enumerate(self.steps, start=1):
-            pixels = step(pixels, rng.mix(key, slot))
-        return pixels
+MEAN: Fill = (124, 116, 104)
+"""ImageNet's mean colour."""
 
 
 def plain(size: int) -> Augment:
     """No augmentation."""
-    return Whole(size)
+    return Chain(Whole(size))
 
 
 def crop_flip(size: int, pad: int = 4) -> Augment:
@@ -62,59 +42,51 @@ def cifar_autoaugment(size: int, pad: int = 4, cutout: int = 16) -> Augment:
 
     The order, the gray that fills what a rotation uncovers, and the black square are those of GML's and PaCo's code.
     """
-    from torchvision.transforms import v2
-
-    policy = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=128)
-    return Chain(Whole(size), (CropFlip(pad), PerPicture(policy), Cutout(cutout)))
+    return Chain(Whole(size), (CropFlip(pad), policy.AutoAugment(policy.CIFAR10, GRAY), Cutout(cutout)))
 
 
 def resized_crop_flip(size: int, min_area: float = 0.08) -> Augment:
     """Random resized crop of at least ``min_area`` of the picture, and a flip: the weak standard of ImageNet."""
-    from torchvision.transforms import v2
-
-    return Sampled(compose(v2.RandomResizedCrop(size, scale=(min_area, 1)), v2.RandomHorizontalFlip()))
+    return Chain(ResizedCropFlip(size, min_area))
 
 
-def simaugment(size: int, min_area: float = 0.2) -> Augment:
-    """SimAugment for 32×32: random resized crop, flip, colour jitter in 8 of 10, gray in 2 of 10, no blur.
+def simaugment(size: int, min_area: float = 0.2, blur: float = 0) -> Augment:
+    """SimAugment for 32×32: random resized crop, flip, colour jitter in 8 of 10, gray in 2 of 10, ``blur`` of them blurred.
 
     BCL's paper names it for CIFAR without saying how strong the crop is: a smallest area of 0.2 is what most ports
-    use, 0.08 is torchvision's default and one port's choice. Blur is left out, as in BCL's own ImageNet code.
+    use, 0.08 is torchvision's default and one port's choice. There is no blur by default, as in BCL's own ImageNet
+    code; ports blur half of the pictures.
     """
-    from torchvision.transforms import v2
-
-    return Sampled(
-        compose(
-            v2.RandomResizedCrop(size, scale=(min_area, 1)),
-            v2.RandomHorizontalFlip(),
-            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
-            v2.RandomGrayscale(0.2),
-        )
-    )
+    return Chain(ResizedCropFlip(size, min_area), (Jitter(0.4, 0.1, 0.8), Gray(0.2), *_blurred(blur)))
 
 
-def imagenet_simaugment(size: int = 224, min_area: float = 0.08) -> Augment:
+def imagenet_simaugment(size: int = 224, min_area: float = 0.08, blur: float = 0) -> Augment:
     """SimAugment as in BCL's code for ImageNet-LT: `simaugment` with crops down to 0.08 of the area."""
-    return simaugment(size, min_area)
+    return simaugment(size, min_area, blur)
 
 
-def imagenet_randaugment(size: int = 224, min_area: float = 0.08, magnitude: int = 30) -> Augment:
+def imagenet_autoaugment(size: int = 224, min_area: float = 0.08) -> Augment:
+    """Random resized crop, flip, AutoAugment's ImageNet policy, uncovered corners in ImageNet's mean colour."""
+    return Chain(ResizedCropFlip(size, min_area), (policy.AutoAugment(policy.IMAGENET, MEAN),))
+
+
+def imagenet_randaugment(
+    size: int = 224, min_area: float = 0.08, magnitude: int = 30, gray: float = 0, blur: float = 0
+) -> Augment:
     """Random resized crop, flip, colour jitter, RandAugment with two operations, uncovered corners in ImageNet's mean colour.
 
+    ``gray`` and ``blur`` are shares of the pictures, changed before RandAugment: GML's contrastive views have 0.2 and 0.5.
     The published recipes say "n2, m10" on a scale whose strongest is 10; torchvision counts 0 to 30, so 30 is m10.
     Not quite the published set: torchvision has Identity instead of Invert, no jitter of the magnitude, and its colour
     operations weaken as often as they strengthen. Expect it to be harsher.
     """
-    from torchvision.transforms import v2
+    grayed = (Gray(gray),) if gray else ()
+    steps = (Jitter(0.4, 0), *grayed, *_blurred(blur), policy.RandAugment(2, magnitude, MEAN))
+    return Chain(ResizedCropFlip(size, min_area), steps)
 
-    return Sampled(
-        compose(
-            v2.RandomResizedCrop(size, scale=(min_area, 1)),
-            v2.RandomHorizontalFlip(),
-            v2.ColorJitter(0.4, 0.4, 0.4, 0),
-            v2.RandAugment(num_ops=2, magnitude=magnitude, fill=[124, 116, 104]),
-        )
-    )
+
+def _blurred(share: float) -> tuple[Blur, ...]:
+    return (Blur(share),) if share else ()
 
 
 PRESETS: tuple[Callable[..., Augment], ...] = (
@@ -124,6 +96,7 @@ PRESETS: tuple[Callable[..., Augment], ...] = (
     cifar_autoaugment,
     resized_crop_flip,
     simaugment,
+    imagenet_autoaugment,
     imagenet_randaugment,
     imagenet_simaugment,
 )

@@ -1,0 +1,60 @@
+"""The terms of the loss: their sum, to be minimised; their means over an epoch, to be logged; the first that is not finite."""
+
+import math
+from collections.abc import Mapping
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from tailwise.types import TailwiseError
+
+LOG_EVERY = 10
+"""Steps between two rows of the log, and between two looks at what a GPU computes: it has to finish for them."""
+
+
+class Terms:
+    """Follows the named terms (scalars) of one step after the other, and their sum, ``loss``.
+
+    They are read every ``every`` steps, 1 for at once, and whenever they are asked for. Whatever reads raises
+    `TailwiseError` for the first term that is not finite, with the step that it was in.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = every
+        self._unread: list[tuple[str, tuple[str, ...], Tensor]] = []
+        self._values: dict[str, list[float]] = {}
+        self._last: dict[str, float] = {}
+
+    def add(self, terms: Mapping[str, Tensor], where: str) -> Tensor:
+        """The loss of a step, in the graph; ``where`` names the step in messages."""
+        values = torch.stack(list(terms.values()))
+        self._unread.append((where, tuple(terms), values.detach()))
+        if len(self._unread) >= self.every:
+            self._read()
+        return values.sum()
+
+    def last(self) -> dict[str, float]:
+        """The terms of the last step, as ``NAME_step``."""
+        self._read()
+        return {f"{name}_step": value for name, value in self._last.items()}
+
+    def means(self) -> dict[str, float]:
+        """The mean of each term over the steps that had it since the last call, as ``NAME_epoch``."""
+        self._read()
+        values, self._values = self._values, {}
+        return {f"{name}_epoch": fmean(of) for name, of in values.items()}
+
+    def _read(self) -> None:
+        if not self._unread:
+            return
+        unread, self._unread = self._unread, []
+        numbers = iter(torch.cat([values for _, _, values in unread]).tolist())  # one wait for all of them
+        for where, names, _ in unread:
+            found = dict(zip(names, numbers, strict=False))  # as many as there are names
+            if bad := [name for name, value in found.items() if not math.isfinite(value)]:
+                advice = "lower optim.lr, or resume from last.ckpt"
+                raise TailwiseError(f"training: term {bad[0]!r} is not finite at {where}; {advice}")
+            self._last = {"loss": sum(found.values()), **found}
+            for name, value in self._last.items():
+                self._values.setdefault(name, []).append(value)
