@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tailwise.counts import absent
-from tailwise.metrics import confusion, recalls
+from tailwise.metrics import recalls, tally
 from tailwise.models import Network
 from tailwise.models.classifiers import Cosine
 from tailwise.posthoc.step import NEVER, Edited, PostHoc, Validation, labelled
@@ -39,7 +39,7 @@ def choose_tau(scores: Tensor, labels: Tensor, rows: Tensor, excluded: Tensor) -
     found = []
     for tau in GRID:
         scaled = (scores.double() / divisors(rows, tau)).masked_fill(excluded, -torch.inf)
-        found.append(float(recalls(confusion(scaled.argmax(-1), labels, rows.shape[0])).nanmean()))
+        found.append(float(recalls(tally(scaled.argmax(-1), labels, rows.shape[0])).nanmean()))
     return GRID[found.index(max(found))]
 
 

@@ -12,7 +12,7 @@ from posthoc.heads import COUNTS, KINDS, head, held_out, logits_of
 from torch import Tensor
 
 from tailwise.counts import log_prior
-from tailwise.metrics import confusion, recalls
+from tailwise.metrics import recalls, tally
 from tailwise.metrics.worst_case import worst_case_accuracy
 from tailwise.posthoc import Drops, LogitAdjustment, Validation, class_losses, divergence, drops, worst_weights
 from tailwise.priors import adjust
@@ -162,7 +162,7 @@ def test_recall_of_the_worst_class_can_rise() -> None:
     found = drops(logits, labels, prior, log_u, 0.9)
 
     def lowest(log_alpha: Tensor) -> float:
-        return float(recalls(confusion((logits + log_alpha).argmax(-1), labels, 10)).min())
+        return float(recalls(tally((logits + log_alpha).argmax(-1), labels, 10)).min())
 
     assert lowest(found.log_g - prior) > lowest(log_u - prior) > lowest(torch.zeros(10))
 

@@ -100,7 +100,7 @@ def autocontrast(pixels: Tensor) -> Tensor:
 def equalize(pixels: Tensor) -> Tensor:
     """Each channel mapped so that its values are spread evenly: Pillow's histogram equalisation.
 
-    Value k becomes ⌊(pixels below k + ⌊s / 2⌋) / s⌋ with s = ⌊pixels that are not of the greatest value / 255⌋; where s
+    Value k becomes ⌊(pixels below k) / s + ½⌋ with s = ⌊pixels that are not of the greatest value / 255⌋; where s
     is 0 the channel stays.
     """
     values = pixels.flatten(2).long()
@@ -108,8 +108,8 @@ def equalize(pixels: Tensor) -> Tensor:
     counts.scatter_add_(2, values, counts.new_ones(()).expand_as(values))
     at_greatest = counts.gather(2, values.amax(2, keepdim=True))
     step = (values.shape[2] - at_greatest).div_(255, rounding_mode="floor").float()
-    below = (counts.cumsum(2, dtype=torch.float32) - counts).add_((step / 2).floor_())
-    # Whole numbers below 2²⁴ divided in float32 have the right floor: the rounding is smaller than any remainder
+    below = (counts.cumsum(2, dtype=torch.float32) - counts).add_(step / 2)
+    # Halves below 2²³ divided in float32 have the right floor: the rounding is smaller than any remainder
     table = below.div_(step.clamp(min=1)).floor_().clamp_(0, 255)
     same = torch.arange(256, dtype=torch.float32, device=pixels.device)
     return to_uint8(torch.where(step == 0, same, table)).gather(2, values).view_as(pixels)

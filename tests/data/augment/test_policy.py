@@ -37,6 +37,12 @@ def test_magnitudes_are_torchvisions(bins: int) -> None:
         assert torch.equal(magnitudes(bins, 24, 31)[OPS.index(name)], expected.double())
 
 
+@pytest.mark.parametrize("name", ["cifar", "imagenet"])
+def test_policies_are_torchvisions(name: str) -> None:
+    theirs = [[(op, probability, strength or 0) for op, probability, strength in sub] for sub in THEIRS[name]._policies]
+    assert [[*sub] for sub in OURS[name].policy] == theirs  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("name", OPS)
 def test_every_operation_equals_torchvisions_at_every_magnitude(pictures: Tensor, name: str, sides: tuple[int, int]) -> None:
