@@ -1,5 +1,6 @@
 """One picture of how cost grows: a panel per quantity, both axes logarithmic, the slope in its title."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,18 +12,19 @@ def draw(lines: Mapping[str, list[Row]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     columns = min(3, len(lines))
-    figure, axes = pyplot.subplots(
-        -(-len(lines) // columns), columns, figsize=(4.2 * columns, 3.2 * -(-len(lines) // columns)), squeeze=False
-    )
+    down = -(-len(lines) // columns)
+    figure, axes = pyplot.subplots(down, columns, figsize=(4.4 * columns, 3.4 * down), squeeze=False)
     for axis in axes.flat[len(lines) :]:
         axis.remove()
     for axis, (title, rows) in zip(axes.flat, lines.items(), strict=False):
         x = [row["x"] for row in rows]
         axis.loglog(x, [row["seconds"] for row in rows], "o-", color="#0b5394", label="seconds")
-        axis.set(title=f"{title}\nslope {slope(rows):.2f}", xlabel=rows[0].get("of", title.split()[-1]), ylabel="seconds")
+        axis.set_title(f"{textwrap.fill(title, 44)}\nslope {slope(rows):.2f}", fontsize=9)
+        axis.set(xlabel=title.split("against ")[1].split(",")[0], ylabel="seconds")
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.grid(True, which="major", color="#dddddd")
         if "MiB" in rows[0]:
             memory = axis.twinx()

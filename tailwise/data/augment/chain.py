@@ -16,7 +16,7 @@ from torch import Tensor
 from tailwise import rng
 from tailwise.data.source import Images
 
-PIECE = 1 << 20
+PIECE = 1 << 19
 """Pixel values that a CPU works on at a time: as floats they fit into its last cache."""
 
 

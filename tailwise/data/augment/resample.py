@@ -74,8 +74,8 @@ def _filter(pixels: Tensor, y: Tensor, weight_y: Tensor, x: Tensor, weight_x: Te
     columns = torch.zeros(n, width, size, device=pixels.device, dtype=exact).scatter_add_(1, x, weight_x.to(exact))
     rows = torch.bmm(pixels.view(n, -1, width).to(exact), columns).add_(0.5).floor_().float().view(-1, size)
     plane = torch.arange(0, n * channels * height, height, device=pixels.device).view(n, channels, 1)
-    out = torch.zeros((), device=pixels.device)
+    out = torch.full((), 0.5, device=pixels.device)
     for row, weight in zip(y.unbind(1), weight_y.unbind(1), strict=True):
         read = rows.index_select(0, (plane + row[:, None]).flatten()).view(n, channels, size, size)
-        out = torch.addcmul(out, read, weight[:, None, :, None])
-    return out.add_(0.5).short()
+        out = read.mul_(weight[:, None, :, None]).add_(out)  # addcmul takes five times as long here
+    return out.short()
