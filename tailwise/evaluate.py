@@ -70,7 +70,7 @@ def _over(model: nn.Module, batches: Iterable[Batch], of: Callable[[Tensor, Tens
     model.eval()
     try:
         with torch.inference_mode():
-            found = [of(model(b.views[:1].to(device, non_blocking=True)).logits[0].float(), b.labels) for b in batches]
+            found = [of(model(b.views[:1].to(device, non_blocking=True)).at_labels().float(), b.labels) for b in batches]
     finally:
         for module, training in modes:  # one by one: a frozen part stays in eval inside a model in training
             module.training = training

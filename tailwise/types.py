@@ -8,6 +8,7 @@ the last axis.
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = -100
@@ -31,25 +32,41 @@ class Batch(NamedTuple):
 class Output:
     """What a model says about the views it saw."""
 
-    logits: Tensor  # (V', *S, C)
+    logits: Tensor  # (V, *S, C), of a network for pixels (V, *s, C), as coarse as its features
     features: Tensor  # (V, *s, D) what the classifier reads; s = (B,) or (B, h, w)
     classifier: Tensor  # (C, D) the classifier's rows, in the graph
     scale: float = 1.0  # of a cosine classifier; 1 for a linear one
 
-    def per_expert(self) -> Tensor:
-        """(E, V', *S, C) the logits of each expert: of an ordinary model there is one."""
-        return self.logits[None]
+    def at_labels(self, view: int = 0) -> Tensor:
+        """(*S, C) the logits of one view, at the resolution of its labels."""
+        return self.logits[view]
+
+    def per_expert(self, view: int = 0) -> Tensor:
+        """(E, *S, C) the same of each expert: of an ordinary model there is one."""
+        return self.at_labels(view)[None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertOutput(Output):
     """What several experts say: ``logits`` is their mean, ``features`` and ``classifier`` are theirs side by side."""
 
-    experts: Tensor  # (E, V', *S, C)
+    experts: Tensor  # (E, V, *S, C)
 
-    def per_expert(self) -> Tensor:
+    def per_expert(self, view: int = 0) -> Tensor:
         """See `Output`."""
-        return self.experts
+        return self.experts[:, view]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseOutput(Output):
+    """What a network for pixels says: ``logits`` (V, B, h, w, C) become those of every pixel only where they are asked for."""
+
+    size: tuple[int, int]  # H, W
+
+    def at_labels(self, view: int = 0) -> Tensor:
+        """(B, H, W, C), bilinear between the coarse ones."""
+        coarse = self.logits[view].movedim(-1, 1)  # channels last, so that nothing is copied here, nor when it is flattened
+        return F.interpolate(coarse, self.size, mode="bilinear").movedim(1, -1)
 
 
 class Model(Protocol):

@@ -74,12 +74,12 @@ class GCL(Objective):
         cleared = clouds.log_softmax(1).logsumexp(0).to(self.log_prior.dtype)
         return (self.log_prior - cleared).log_softmax(0)
 
-    def noise(self, out: Output, batch: Batch) -> Tensor:
+    def noise(self, logits: Tensor, batch: Batch) -> Tensor:
         """|ε| (M, C) of this batch: the same for a draw of a sample on any rank and in any order; 0 outside training."""
         if not self.training:
-            return torch.zeros_like(out.logits[0].flatten(0, -2))
-        places, classes = out.logits.shape[2:-1].numel(), out.logits.shape[-1]  # an image is one place
-        place, label = (torch.arange(n, device=out.logits.device) for n in (places, classes))
+            return torch.zeros_like(logits)
+        places, classes = batch.labels[0].numel(), logits.shape[-1]  # an image is one place
+        place, label = (torch.arange(n, device=logits.device) for n in (places, classes))
         return half_normal(batch.key[:, None, None], place[:, None], label).flatten(0, 1)
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
@@ -89,4 +89,4 @@ class GCL(Objective):
         if self.training:
             self.scale.fill_(out.scale)
         options = self.kappa, self.margin, out.scale
-        return {"cls": global_mean(gaussian_clouded(logits, labels, self.noise(out, batch), self.counts, *options), weights)}
+        return {"cls": global_mean(gaussian_clouded(logits, labels, self.noise(logits, batch), self.counts, *options), weights)}

@@ -110,6 +110,6 @@ class GML(Objective):
         variance = global_mean(mixture.temperature, labels >= 0)
         terms["temp"] = self.contrast_weight * self.temperature_weight * variance
         if self.distillation_weight > 0:
-            divergence = distillation(logits, seen.logits[1].flatten(0, -2))
+            divergence = distillation(logits, seen.at_labels(1).flatten(0, -2))
             terms["div"] = self.distillation_weight * global_mean(divergence, weights)
         return terms

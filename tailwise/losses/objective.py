@@ -81,7 +81,7 @@ def pointwise(out: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
     Labels below 0, such as IGNORE, get weight 0 and a harmless target. Pixels and images differ only in M.
     """
-    logits = out.logits[0].flatten(0, -2)
+    logits = out.at_labels().flatten(0, -2)
     if batch.labels.is_floating_point():
         return logits, batch.labels.to(logits.dtype), logits.new_ones(logits.shape[0])
     labels = batch.labels.flatten()

@@ -94,8 +94,9 @@ class ResCom(TwoBranch):
 
     def classification(self, out: Output, batch: Batch) -> Tensor:
         """The mean ℓ_LA of both views."""
-        labels = batch.labels.flatten().repeat(out.logits.shape[0])
-        values = logit_adjusted(out.logits.flatten(0, -2), labels.clamp(min=0), self.log_prior, self.tau)
+        labels = batch.labels.flatten().repeat(len(out.logits))
+        logits = torch.stack([out.at_labels(view) for view in range(len(out.logits))]).flatten(0, -2)
+        values = logit_adjusted(logits, labels.clamp(min=0), self.log_prior, self.tau)
         return global_mean(values, labels >= 0)
 
     def contrast(self, out: Output, batch: Batch) -> Tensor:

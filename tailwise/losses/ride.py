@@ -81,7 +81,7 @@ class RIDE(Objective):
         """``{"cls": mean Σ_k CE_k, "div": −D · mean T̄² Σ_k KL_k}``."""
         class_labels(batch, "RIDE")
         _, labels, weights = pointwise(out, batch)
-        experts = out.per_expert()[:, 0].flatten(1, -2)  # (E, M, C)
+        experts = out.per_expert().flatten(1, -2)  # (E, M, C)
         values = self.values(experts.flatten(0, 1), labels.repeat(len(experts))).view(experts.shape[:2]).sum(0)
         gain = disagreement(experts, self.temperature)
         return {"cls": global_mean(values, weights), "div": -self.diversity * global_mean(gain, weights)}

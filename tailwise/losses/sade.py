@@ -54,7 +54,7 @@ class SADE(Objective):
         """``{"cls": mean Σ_e ℓ_e}``."""
         class_labels(batch, "SADE")
         _, labels, weights = pointwise(out, batch)
-        experts = out.per_expert()[:, 0].flatten(1, -2)  # (E, M, C)
+        experts = out.per_expert().flatten(1, -2)  # (E, M, C)
         if self.training:
             self.experts.fill_(len(experts))  # the model does not say how many it has before it speaks
         adjusted = experts + adjustments(self.log_prior, self.tau, len(experts))[:, None]

@@ -68,7 +68,7 @@ class Learner(LightningModule):
             raise TailwiseError(f"training: {bad[0]} is not finite after step {self.global_step}, not saved; lower optim.lr")
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.answers.append((self.task.model(batch.views[:1]).logits[0].argmax(-1), batch.labels))
+        self.answers.append((self.task.model(batch.views[:1]).at_labels().argmax(-1), batch.labels))
 
     def on_validation_epoch_end(self) -> None:
         predictions, labels = (torch.cat(of).cpu() for of in zip(*self.answers, strict=True))

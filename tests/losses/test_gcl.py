@@ -81,7 +81,7 @@ def test_the_noise_is_a_clipped_half_normal() -> None:
 
 
 def cloud(objective: GCL, model: Rows | Pixels, given_batch: Batch) -> Tensor:
-    return objective.noise(model(given_batch.views), given_batch)
+    return objective.noise(model(given_batch.views).at_labels().flatten(0, -2), given_batch)
 
 
 def test_the_noise_follows_from_key_class_and_place() -> None:
@@ -98,9 +98,9 @@ def test_the_noise_follows_from_key_class_and_place() -> None:
 
 def test_images_and_single_pixels_have_the_same_noise() -> None:
     objective, rows = GCL(GOLDEN_COUNTS, Rows(3)), batch("rows", 1, torch.tensor([0, 1, 2]))
-    out = Rows(3)(rows.views)
-    as_pixels = Output(out.logits[:, :, None, None], out.features, out.classifier)
-    assert torch.equal(objective.noise(as_pixels, rows), objective.noise(out, rows))
+    logits = Rows(3)(rows.views).at_labels()
+    as_pixels = rows._replace(labels=rows.labels[:, None, None])
+    assert torch.equal(objective.noise(logits, as_pixels), objective.noise(logits, rows))
 
 
 def test_the_noise_is_for_training_only() -> None:
