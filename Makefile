@@ -20,7 +20,7 @@ help:
 	@echo "make test        ruff, mypy, pytest (TAILWISE_DATA=DIR adds the tests on real data)"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make test-wheel  build the wheel and run it in an empty environment"
-	@echo "make bench       speed and memory, into benchmarks/results"
+	@echo "make bench       speed and memory, into benchmarks/results and its README"
 	@echo "make lint        ruff and mypy alone"
 	@echo "make clean       remove .venv, caches and builds; runs stay"
 
@@ -48,6 +48,7 @@ test-wheel: $(INSTALLED)
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.readme
 
 $(VENV)/bench: $(INSTALLED)
 	$(BIN)/python -m pip install -e '.[dev,bench]'

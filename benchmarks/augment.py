@@ -11,6 +11,7 @@ Before anything is timed, one batch is compared with torchvision's in distributi
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmarks.measure import Row, seconds, warm_allocator
+from benchmarks.tables import markdown
 from tailwise import rng
 from tailwise.data import Encoded, Split, Stacked
 from tailwise.data.augment import Chain, RandAugment, ResizedCropFlip
@@ -86,14 +88,15 @@ def in_kornia(name: str) -> Callable[[Tensor], Tensor]:
         "simaugment": [*part, K.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), K.RandomGrayscale(p=0.2)],
         "imagenet_randaugment": [*part, K.ColorJitter(0.4, 0.4, 0.4, 0.0), auto.RandAugment(2, 29)],
     }
-    return K.AugmentationSequential(*steps[name])  # type: ignore[no-any-return]
+    made: Callable[[Tensor], Tensor] = K.AugmentationSequential(*steps[name])
+    return made
 
 
 def ours(names: Sequence[str], pixels: Tensor) -> Callable[[], Tensor]:
     """One call gives all views (V, B, 3, 32, 32) uint8."""
     views = MultiView(multi_view(names, SIZE, IMAGENET).augments, lambda pixels: pixels)  # type: ignore[arg-type]
     images, index = Stacked(pixels), torch.arange(len(pixels))
-    return lambda: views(images, index, rng.mix(7, index))
+    return lambda: views.of(images, index, rng.mix(7, index))
 
 
 def check(names: Sequence[str], pixels: Tensor) -> None:
@@ -102,7 +105,7 @@ def check(names: Sequence[str], pixels: Tensor) -> None:
     views, images = multi_view(names, SIZE, IMAGENET), Stacked(pixels)
     for i in range(0, len(pixels), 17):
         index = torch.tensor([i])
-        if not torch.equal(views(images, index, rng.mix(7, index)), views.normalise(made[:, i : i + 1])):
+        if not torch.equal(views.of(images, index, rng.mix(7, index)), views.normalise(made[:, i : i + 1])):
             raise AssertionError(f"{names}: picture {i} depends on its batch")
     pictures = [v2.functional.to_pil_image(picture) for picture in pixels.cpu()]
     for view, name in enumerate(names):
@@ -111,6 +114,11 @@ def check(names: Sequence[str], pixels: Tensor) -> None:
         away = max(abs(float(f(mine) - f(theirs))) for f in (torch.mean, torch.std, lambda x: x.flatten(1).std(1).mean()))
         if made.dtype != torch.uint8 or away > 12:
             raise AssertionError(f"{name}: {away:.1f} levels from torchvision")
+
+
+def each(transforms: Sequence[Callable[[Any], Any]], pictures: Sequence[Any]) -> list[Any]:
+    """Every transform of every picture."""
+    return [transform(picture) for picture in pictures for transform in transforms]
 
 
 def small(device: str) -> list[Row]:
@@ -124,19 +132,15 @@ def small(device: str) -> list[Row]:
         transforms = [on_pictures(name) for name in names]
         contestants["Pillow"] = (
             few * VIEWS,
-            lambda transforms=transforms: [transform(picture) for picture in pictures[:few] for transform in transforms],
+            partial(each, transforms, pictures[:few]),
         )
         try:
             modules = [in_kornia(name) for name in names]
         except ImportError:
             print("kornia not installed: pip install kornia")
         else:
-            contestants["kornia"] = (BATCH * VIEWS, lambda modules=modules: [module(floats) for module in modules])
-            one_by_one = [floats[i : i + 1] for i in range(2)]
-            contestants["kornia, picture by picture"] = (
-                2 * VIEWS,
-                lambda modules=modules, pictures=one_by_one: [module(picture) for picture in pictures for module in modules],
-            )
+            contestants["kornia"] = (BATCH * VIEWS, partial(each, modules, [floats]))
+            contestants["kornia, picture by picture"] = (2 * VIEWS, partial(each, modules, [floats[:1], floats[1:2]]))
         warm_allocator()
         taken = seconds({name: function for name, (_, function) in contestants.items()}, repeats=15)
         rate = {name: made / taken[name] for name, (made, _) in contestants.items()}
@@ -173,7 +177,7 @@ def large(workers: int = 2) -> list[Row]:
                 device=torch.device("cpu"),
                 pin_memory=False,
             )
-            taken = seconds({"ours": lambda loader=loader: [*loader], "timm": lambda loader=theirs: [*loader]}, 3, 1)
+            taken = seconds({"ours": partial(list, loader), "timm": partial(list, theirs)}, 3, 1)
             rate = {name: FILES / time for name, time in taken.items()}
             rows.append(
                 {
@@ -206,7 +210,5 @@ def measure(device: str = "cpu") -> dict[str, list[Row]]:
 
 
 if __name__ == "__main__":
-    from benchmarks.run import markdown
-
     for name, table in measure("cuda" if torch.cuda.is_available() else "cpu").items():
         print(f"\n### {name}\n\n{markdown(table)}")

@@ -1,53 +1,31 @@
-"""The Triton backend of the class-wise log-sum-exp on a GPU: right first, then how fast, then which blocks are fastest.
+"""The Triton backend of the class-wise log-sum-exp on a GPU: right first, then how fast.
 
 python -m benchmarks.gpu_kernels
 
 The target: forward and backward in at most twice the time of three bf16 products with outputs written, q kᵀ, G k and
-Gᵀ q, at B = 1024, K = 262144, d = 128. Times are medians on the GPU, with a cold cache; two minutes in all.
+Gᵀ q, at B = 1024, K = 262144, d = 128. Rows are printed as they are known, and what fails does not stop the rest.
 """
 
 import functools
-import itertools
 import math
-import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.measure import Row, peak_mib
+from benchmarks.dense import floor
+from benchmarks.measure import Row, peak_mib, seconds
+from benchmarks.problem import lse_problem, mixture_problem
 from tailwise.kernels import reference, streaming
 from tailwise.kernels.front import by
 from tailwise.kernels.problem import EMPTY, ITSELF, OTHERS, OWN, Problem, Sums
 
-QUERIES, KEYS, CLASSES, WIDTH = 1024, 262144, 8142, 128
+SIZES = (1024, 262144, 8142, 128)
+"""Queries, keys, classes and width of what is timed."""
 LARGE = 17_000_000
 """Keys of width 128 that no 32-bit offset reaches."""
-BY_QUERIES = [(128, 64, 8, 3), (128, 64, 8, 2), (128, 128, 8, 2), (64, 64, 4, 3), (64, 128, 4, 2), (128, 32, 8, 4)]
-BY_KEYS = [(64, 128, 8, 3), (64, 128, 8, 2), (64, 64, 4, 3), (128, 128, 8, 2), (32, 128, 8, 4), (128, 64, 4, 2)]
-"""Blocks to compare: queries, keys, warps, stages."""
-
-
-def make(
-    queries: int, keys: int, classes: int, width: int, dtype: torch.dtype, device: str = "cuda", cold: float = 0.1
-) -> Problem:
-    """Unit vectors, keys sorted by class, an absent key in ten; every query's own sample is among the keys."""
-    made = torch.Generator(device).manual_seed(0)
-
-    def unit(n: int) -> Tensor:
-        return F.normalize(torch.randn(n, width, generator=made, device=device), dim=1)
-
-    bias = torch.randn(keys, generator=made, device=device)
-    bias[::10] = EMPTY
-    key_labels = torch.randint(classes, (keys,), generator=made, device=device).sort().values
-    place = torch.randint(keys, (queries,), generator=made, device=device)
-    index = torch.arange(keys, device=device)
-    return Problem(
-        (unit(queries) / cold).to(dtype), unit(keys).to(dtype), bias, key_labels[place], key_labels, index[place], index
-    )
 
 
 def gradient(lse: Tensor) -> Tensor:
@@ -64,9 +42,9 @@ def results(backend: ModuleType, problem: Problem) -> list[Tensor]:
 
 def exact(problem: Problem) -> list[Tensor]:
     """The same by the reference in float64."""
-    vectors = [x.double().requires_grad_() for x in problem[:3]]
-    sums = reference.sums(Problem(*vectors, *problem[3:]))
-    return [*sums, *torch.autograd.grad((sums.lse * gradient(sums.lse.float())).sum(), vectors)]
+    queries, keys, bias = (x.double().requires_grad_() for x in problem[:3])
+    sums = reference.sums(Problem(queries, keys, bias, *problem[3:]))
+    return [*sums, *torch.autograd.grad((sums.lse * gradient(sums.lse.float())).sum(), [queries, keys, bias])]
 
 
 def error(found: Tensor, expected: Tensor) -> float:
@@ -101,7 +79,7 @@ def agreement(triton: ModuleType, problem: Problem, sums: float, gradients: floa
     if not all(map(torch.equal, ours, results(triton, problem))):
         wrong.append("a second run gives other bits")
     streamed = max(error(x, y) for x, y in zip(others, truth, strict=True))
-    return {"error": max(errors.values()), "of streaming": streamed, "wrong": "; ".join(wrong)}
+    return {"error": max(errors.values()), "streaming's error": streamed, "wrong": "; ".join(wrong)}
 
 
 def check(triton: ModuleType, device: str = "cuda", keys: int = 8000, large: int = LARGE) -> Iterator[Row]:
@@ -110,10 +88,10 @@ def check(triton: ModuleType, device: str = "cuda", keys: int = 8000, large: int
         (torch.float32, 128, (1e-5, 2e-5)), (torch.float32, 20, (1e-5, 2e-5)), (torch.bfloat16, 128, (1e-5, 1e-2)),
         (torch.bfloat16, 256, (1e-5, 1e-2)), (torch.float16, 100, (1e-5, 1e-2)),
     ):  # fmt: skip
-        problem = make(300, keys + 7, 50, width, dtype, device)
+        problem = lse_problem(mixture_problem(300, keys + 7, 50, width, device), dtype)
         if triton.supports(problem.queries, problem.keys):
             yield attempt(f"{dtype}, {width} wide", functools.partial(agreement, triton, problem, *limits))
-    problem = make(130, keys, 9, 64, torch.float32, device, cold=0.01)
+    problem = lse_problem(mixture_problem(130, keys, 9, 64, device), torch.float32, temperature=0.01)
     yield attempt("float32, cold", lambda: agreement(triton, problem, 1e-5, 2e-4))
     order = torch.randperm(keys, device=device)
     shuffled = {name: getattr(problem, name)[order] for name in ("keys", "bias", "key_labels", "key_index")}
@@ -126,7 +104,7 @@ def check(triton: ModuleType, device: str = "cuda", keys: int = 8000, large: int
 def check_large(triton: ModuleType, keys: int, device: str) -> Row:
     """Against products of torch: log-sum-exps of others, and the gradients of the last keys."""
     dtype, last = torch.bfloat16 if device == "cuda" else torch.float32, slice(keys - 1000, keys)
-    problem = make(16, keys, 1000, WIDTH, dtype, device)
+    problem = lse_problem(mixture_problem(16, keys, 1000, SIZES[3], device), dtype)
     lse, _, _, _, key_grad, bias_grad = results(triton, problem)
     scores = problem.queries.float() @ problem.keys.float().T + problem.bias
     same = problem.labels[:, None] == problem.key_labels
@@ -140,17 +118,9 @@ def check_large(triton: ModuleType, keys: int, device: str) -> Row:
     return {"error": max(errors), "wrong": wrong}
 
 
-def milliseconds(run: Callable[[], object], repeats: int = 11, warm_up: int = 3) -> float:
-    """Median time on the GPU, each run after the cache was overwritten."""
-    cache = torch.empty(1 << 28, dtype=torch.int8, device="cuda")
-    marks = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(warm_up + repeats)]
-    for start, end in marks:
-        cache.zero_()
-        start.record()
-        run()
-        end.record()
-    torch.cuda.synchronize()
-    return statistics.median(start.elapsed_time(end) for start, end in marks[warm_up:])
+def milliseconds(run: Callable[[], object]) -> float:
+    """Median of eleven runs."""
+    return 1e3 * seconds({"": run}, repeats=11, warm_up=3)[""]
 
 
 def graph(run: Callable[[], object]) -> Callable[[], None]:
@@ -165,10 +135,10 @@ def graph(run: Callable[[], object]) -> Callable[[], None]:
 
 def by_autograd(sums: Callable[[Problem], Sums], problem: Problem) -> Callable[[], object]:
     """Forward and backward as a training step does them."""
-    vectors = [x.detach().requires_grad_() for x in problem[:3]]
-    given = Problem(*vectors, *problem[3:])
+    queries, keys, bias = (x.detach().requires_grad_() for x in problem[:3])
+    given = Problem(queries, keys, bias, *problem[3:])
     grad = gradient(sums(given).lse.detach())
-    return lambda: torch.autograd.grad(sums(given).lse, vectors, grad)
+    return lambda: torch.autograd.grad(sums(given).lse, [queries, keys, bias], grad)
 
 
 def by_hand(triton: ModuleType, problem: Problem) -> Callable[[], object]:
@@ -189,7 +159,7 @@ def contestants(triton: ModuleType, problem: Problem) -> dict[str, Callable[[], 
     order = torch.randperm(len(keys), device=keys.device)
     mixed = problem._replace(key_labels=problem.key_labels[order], key_index=problem.key_index[order])
     return {
-        FLOOR: lambda: lambda: (queries @ keys.T, pull @ keys, pull.T @ queries),
+        FLOOR: lambda: lambda: floor(queries, keys, pull),
         "triton, forward": lambda: lambda: triton.forward(problem),
         "triton": lambda: by_autograd(lambda given: by(triton, given), problem),
         "triton, as a graph": lambda: graph(by_hand(triton, problem)),
@@ -201,48 +171,43 @@ def contestants(triton: ModuleType, problem: Problem) -> dict[str, Callable[[], 
 
 def race(triton: ModuleType, dtype: torch.dtype) -> Iterator[Row]:
     """Times, ratios to the floor, and memory beyond the inputs; forward and backward where nothing else is said."""
-    problem, times = make(QUERIES, KEYS, CLASSES, WIDTH, dtype), {FLOOR: math.nan}
+    problem, times = lse_problem(mixture_problem(*SIZES, "cuda"), dtype), {FLOOR: math.nan}
 
     def timed(name: str, ready: Callable[[], Callable[[], object]]) -> Row:
         run = ready()
         times[name] = milliseconds(run)
         memory = math.nan if "graph" in name else peak_mib(run)
-        return {"dtype": str(dtype), "ms": times[name], "of the floor": times[name] / times[FLOOR], "MiB": memory}
+        return {"dtype": str(dtype), "ms": times[name], "times the floor": times[name] / times[FLOOR], "MiB": memory}
 
     for name, ready in contestants(triton, problem).items():
         yield attempt(name, functools.partial(timed, name, ready))
 
 
-def sweep(triton: ModuleType) -> Iterator[Row]:
-    """How long forward, and forward and backward, take with other blocks, one table at a time; without the host's share."""
-    problem = make(QUERIES, KEYS, CLASSES, WIDTH, torch.bfloat16)
-
-    def timed() -> Row:
-        runs = {"forward ms": lambda: triton.forward(problem), "both ms": by_hand(triton, problem)}
-        return {name: milliseconds(graph(run)) for name, run in runs.items()}
-
-    for table, candidates in (("BY_QUERIES", BY_QUERIES), ("BY_KEYS", BY_KEYS)):
-        usual = getattr(triton, table)
-        for blocks in candidates:
-            setattr(triton, table, {max(usual): triton.Blocks(*blocks)})
-            yield attempt(f"{table} {blocks}", timed)
-        setattr(triton, table, usual)
-
-
-def measure() -> list[Row]:
-    """Every row, printed as it is known. Needs a GPU that the backend serves."""
+def measure(device: str = "cuda") -> dict[str, list[Row]]:
+    """Both tables; none, and a word about it, where there is no GPU."""
+    if device != "cuda":
+        print("gpu_kernels: needs a GPU")
+        return {}
     from tailwise.kernels import triton
 
-    rows = []
-    for row in itertools.chain(check(triton), race(triton, torch.bfloat16), sweep(triton), race(triton, torch.float32)):
-        print({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()}, flush=True)
-        rows.append(row)
-    return rows
+    checked = told(check(triton))
+    raced = told(row for dtype in (torch.bfloat16, torch.float32) for row in race(triton, dtype))
+    return {"Triton against the reference in float64": checked, f"Triton, B, K, C, d = {', '.join(map(str, SIZES))}": raced}
+
+
+def told(rows: Iterable[Row]) -> list[Row]:
+    """The same rows, each printed as soon as it is known; what is not finite in words, as JSON needs it."""
+    found = []
+    for row in rows:
+        row |= {key: str(cell) for key, cell in row.items() if isinstance(cell, float) and not math.isfinite(cell)}
+        print(row, flush=True)
+        found.append(row)
+    return found
 
 
 if __name__ == "__main__":
     if not torch.cuda.is_available():
-        sys.exit("gpu_kernels: there is no GPU here; run it on a machine with one")
+        sys.exit("gpu_kernels: needs a GPU")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    if any(row.get("wrong") or row.get("failed") for row in measure()):
+    if any(row.get("wrong") or row.get("failed") for rows in measure().values() for row in rows):
         sys.exit("gpu_kernels: some results are wrong or missing, see above")

@@ -1,6 +1,6 @@
 """What judging and reporting cost as the test set and the number of classes grow; nothing may be worse than linear.
 
-`python -m benchmarks.judging` prints every time and, for each line, the slope at its large end in log-log: 1 is linear.
+`python -m benchmarks.judging` prints, for each line, the slope at its large end in log-log: 1 is linear.
 """
 
 import itertools
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, seconds, slope
+from benchmarks.measure import Row, seconds
+from benchmarks.tables import growth, markdown
 from tailwise import metrics
 from tailwise.counts import log_prior
 from tailwise.evaluate import Answers, correction, observe, read, result
@@ -81,5 +82,4 @@ def measure(device: str = "cpu") -> dict[str, list[Row]]:
 
 
 if __name__ == "__main__":
-    for title, rows in measure().items():
-        print(title, f"slope {slope(rows):.2f}", *rows, sep="\n")
+    print(markdown(growth(measure())))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from benchmarks.dense import dense_bcl, dense_mixture, dense_weights, floor
 from benchmarks.measure import Row, peak_mib, seconds, warm_allocator
-from tailwise.counts import allocate, count_labels, log_prior
+from benchmarks.problem import MixtureProblem, mixture_problem
+from tailwise.counts import count_labels
 from tailwise.kernels import class_lse
 from tailwise.losses.bcl import balanced_contrastive
 from tailwise.losses.mixture import gaussian_mixture
@@ -17,31 +18,12 @@ from tailwise.losses.mixture import gaussian_mixture
 CASES = ((128, 4096, 100, 32), (128, 16384, 1000, 128), (128, 16384, 8142, 1024), (1024, 262144, 8142, 128))
 """Queries, keys, classes, width."""
 DENSE = 1 << 24
-"""Above so many scores the published computation is not tried: at 2⁲⁸ its masks and one-hot matrices need 20 GiB."""
+"""Above so many scores the published computation is not tried: at 2²⁸ its masks and one-hot matrices need 20 GiB."""
 
 
-def problem(queries: int, keys: int, classes: int, width: int, device: str = "cpu") -> tuple[Tensor, ...]:
-    """The arguments of `gaussian_mixture`: a full class-wise queue of a long tail of factor 100, a batch drawn from it.
-
-    Every query's own key is in the queue, as it is in a training step.
-    """
-    made = torch.Generator().manual_seed(0)
-    counts = (500 * 0.01 ** (torch.arange(classes) / max(classes - 1, 1))).long()
-    slots = allocate(counts, keys, 1)
-    key_labels = torch.arange(classes).repeat_interleave(slots)
-    labels = torch.multinomial(counts.double(), queries, replacement=True, generator=made)
-    index, key_index = torch.arange(queries), torch.arange(queries, queries + keys)
-    key_index[(slots.cumsum(0) - slots)[labels]] = index
-    rows = [F.normalize(torch.randn(n, width, generator=made), dim=1).to(device).requires_grad_() for n in (queries, keys)]
-    log_temperature = torch.tensor(0.1).log().to(device).requires_grad_()
-    ids = (x.to(device) for x in (labels, index, key_labels, key_index, log_prior(counts).float(), slots))
-    labels, index, key_labels, key_index, prior, slots = ids
-    return rows[0], labels, index, rows[1], key_labels, key_index, prior, slots, log_temperature
-
-
-def step(loss: Callable[..., Any], given: tuple[Tensor, ...]) -> Callable[[], tuple[Tensor, ...]]:
+def step(loss: Callable[..., Any], given: MixtureProblem) -> Callable[[], tuple[Tensor, ...]]:
     """Forward and backward of both terms; returns loss and gradients to queries, keys and temperature."""
-    trained = [given[0], given[3], given[8]]
+    trained = [given.queries, given.keys, given.log_temperature]
 
     def once() -> tuple[Tensor, ...]:
         contrast, temperature = loss(*given)
@@ -51,19 +33,19 @@ def step(loss: Callable[..., Any], given: tuple[Tensor, ...]) -> Callable[[], tu
     return once
 
 
-def check(given: tuple[Tensor, ...]) -> None:
+def check(given: MixtureProblem) -> None:
     """Raise unless ours and the published computation agree in value and gradients."""
     ours, dense = step(gaussian_mixture, given)(), step(dense_mixture, given)()
     torch.testing.assert_close(ours[:3], dense[:3], rtol=2e-4, atol=2e-6)
 
 
-def narrow(given: tuple[Tensor, ...]) -> Callable[[], object]:
+def narrow(given: MixtureProblem) -> Callable[[], object]:
     """Forward and backward of the log-sum-exps on bf16 queries and keys."""
-    queries, keys = (x.detach().bfloat16().requires_grad_() for x in (given[0], given[3]))
-    bias, temperature = torch.zeros(len(keys), device=keys.device), given[8].detach().exp()
+    queries, keys = (x.detach().bfloat16().requires_grad_() for x in (given.queries, given.keys))
+    bias, temperature = torch.zeros(len(keys), device=keys.device), given.log_temperature.detach().exp()
 
     def once() -> object:
-        lse = class_lse(queries, keys, bias, temperature, given[1], given[4], given[2], given[5])
+        lse = class_lse(queries, keys, bias, temperature, given.labels, given.key_labels, given.index, given.key_index)
         return torch.autograd.grad(torch.logaddexp(lse.others, lse.own_class()).mean(), [queries, keys])
 
     return once
@@ -73,11 +55,11 @@ def mixture_row(case: tuple[int, int, int, int], device: str = "cpu") -> Row:
     """One line of the table of GML's contrast: times in ms, ratios, and memory beyond inputs and gradients."""
     queries, keys, classes, width = case
     if queries * keys <= DENSE:
-        check(problem(queries, keys, min(classes, 50), min(width, 64), device))
+        check(mixture_problem(queries, keys, min(classes, 50), min(width, 64), device))
     warm_allocator()
-    given = problem(*case, device)
+    given = mixture_problem(*case, device)
     weights = torch.randn(queries, keys, device=device)
-    q, k = given[0].detach(), given[3].detach()
+    q, k = given.queries.detach(), given.keys.detach()
     contestants = {"ours": step(gaussian_mixture, given), "floor": lambda: floor(q, k, weights)}
     took = seconds(contestants)
     if queries * keys <= DENSE:

@@ -11,26 +11,40 @@ import torch
 
 Row = dict[str, Any]
 """One line of a table: column → value."""
-
-
-def synchronise() -> None:
-    """Wait for the GPU, where there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+CACHE = 1 << 28
+"""Bytes that no GPU's cache holds."""
 
 
 def seconds(contestants: Mapping[str, Callable[[], Any]], repeats: int = 7, warm_up: int = 2) -> dict[str, float]:
     """Median seconds of each function. They take turns, so that what else the machine does falls on all of them."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
+    clock = by_gpu if torch.cuda.is_available() else by_host
     for turn in range(warm_up + repeats):
         for name, function in contestants.items():
-            synchronise()
-            start = time.perf_counter()
-            function()
-            synchronise()
+            took = clock(function)
             if turn >= warm_up:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(took)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def by_host(function: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def by_gpu(function: Callable[[], Any]) -> float:
+    """Seconds from a call to the end of all that it started on the GPU, whose cache was overwritten before."""
+    event: Any = torch.cuda.Event
+    start, end = event(enable_timing=True), event(enable_timing=True)
+    torch.cuda.synchronize()
+    torch.empty(CACHE, dtype=torch.int8, device="cuda").zero_()
+    start.record()
+    function()
+    end.record()
+    torch.cuda.synchronize()
+    return float(start.elapsed_time(end)) / 1e3
 
 
 def peak_mib(function: Callable[[], Any]) -> float:
@@ -41,17 +55,18 @@ def peak_mib(function: Callable[[], Any]) -> float:
     function()
     gc.collect()
     if torch.cuda.is_available():
-        synchronise()
+        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         function()
-        synchronise()
+        torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         function()
-    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]  # type: ignore[union-attr]
+    recorded: Any = profile.profiler
+    events = [event for event in recorded.kineto_results.events() if event.name() == "[memory]"]
     held = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
+    for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
         peak = max(peak, held)
     return peak / 2**20
@@ -65,7 +80,7 @@ def warm_allocator() -> None:
     torch.empty(31 * 2**18).zero_()  # 31 MiB: above 32 MiB glibc does not learn
 
 
-def slope(rows: list[Row], x: str = "x", y: str = "seconds") -> float:
-    """The exponent of growth between the last two points: 1 is linear."""
-    (x0, y0), (x1, y1) = ((row[x], row[y]) for row in rows[-2:])
-    return math.log(y1 / y0) / math.log(x1 / x0)
+def slope(rows: list[Row], y: str = "seconds", x: str = "x") -> float:
+    """The exponent of growth at the large end, by least squares through the last three points: 1 is linear."""
+    points = [(math.log(row[x]), math.log(row[y])) for row in rows[-3:]]
+    return statistics.linear_regression(*zip(*points, strict=True)).slope

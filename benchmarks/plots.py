@@ -1,17 +1,19 @@
-"""One picture of how cost grows: a panel per quantity, both axes logarithmic, the slope in its title."""
+"""One picture of how cost grows: a panel per line, both axes logarithmic, the slopes in its title."""
 
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.measure import Row, slope
+from benchmarks.measure import Row
+from benchmarks.tables import grows, slopes
 
 
 def draw(lines: Mapping[str, list[Row]], path: Path) -> None:
-    """Seconds, and MiB where there are any, against ``x``, for each titled line of rows."""
+    """Seconds, and MiB where there are any, against ``x``, for each titled line of growth; writes the file."""
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "tailwise"  # equal lines, equal file
     from matplotlib import pyplot, ticker
 
     columns = min(3, len(lines))
@@ -22,8 +24,9 @@ def draw(lines: Mapping[str, list[Row]], path: Path) -> None:
     for axis, (title, rows) in zip(axes.flat, lines.items(), strict=False):
         x = [row["x"] for row in rows]
         axis.loglog(x, [row["seconds"] for row in rows], "o-", color="#0b5394", label="seconds")
-        axis.set_title(f"{textwrap.fill(title, 44)}\nslope {slope(rows):.2f}", fontsize=9)
-        axis.set(xlabel=title.split("against ")[1].split(",")[0], ylabel="seconds")
+        stated = ", ".join(f"{cost} {found:.2f}" for cost, found in slopes(rows).items())
+        axis.set_title(f"{textwrap.fill(title, 44)}\nslope of {stated}", fontsize=9)
+        axis.set(xlabel=grows(title), ylabel="seconds")
         axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.grid(True, which="major", color="#dddddd")
         if "MiB" in rows[0]:

@@ -104,7 +104,7 @@ def projection_rows(case: tuple[int, int, int, int], device: str) -> list[Row]:
             "ms": round(1e3 * quarter * value, 2),
             "whole / it": round(took["whole"] / value, 2),
             "extra MiB": round(quarter * peak_mib(ways[name]), 1),
-            "of it, copying the rows, ms": round(1e3 * quarter * copied, 2) if name == "whole" else "",
+            "copying the rows, ms": round(1e3 * quarter * copied, 2) if name == "whole" else "",
         }
         for name, value in took.items()
     ]

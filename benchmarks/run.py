@@ -1,11 +1,13 @@
 """Every table of the benchmarks, printed as Markdown and written to ``benchmarks/results/MACHINE.json``.
 
-python -m benchmarks.run [--device cpu] [--only kernels growth ...] [--out benchmarks/results]
+python -m benchmarks.run [--device cpu] [--only kernels growth ...] [--out DIR]
 
 Each part checks its results against a slow reference before it times anything. How cost grows is drawn beside the JSON.
+With ``--only``, files are written where ``--out`` says, or not at all.
 """
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -15,13 +17,16 @@ from typing import Any
 
 import torch
 
-from benchmarks import augment, growth, judging, kernels, queues, startup
-from benchmarks.measure import Row, slope
+from benchmarks import augment, gpu_kernels, growth, judging, kernels, queues, startup, tables, targets
+from benchmarks.measure import Row
 from benchmarks.plots import draw
+from benchmarks.readme import machine
 from tailwise.train.run import surroundings, write_json
 
+RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, Callable[[str], dict[str, list[Row]]]] = {
     "kernels": kernels.measure,
+    "gpu_kernels": gpu_kernels.measure,
     "growth": growth.measure,
     "queues": queues.measure,
     "augment": augment.measure,
@@ -33,50 +38,65 @@ PARTS: dict[str, Callable[[str], dict[str, list[Row]]]] = {
 def main() -> None:
     """Run the parts one after the other; a part that fails is reported and does not stop the others."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is a GPU")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results")
     options = parser.parse_args()
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # clocks and file name are then the CPU's as well
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: there is no GPU here")
     record: dict[str, Any] = {**surroundings(), "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]])}
-    tables: dict[str, list[Row]] = {}
-    failed = []
-    for part in options.only:
-        start = time.perf_counter()
-        try:
-            measured = PARTS[part](options.device)
-        except Exception as error:
-            failed.append(f"{part}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-            continue
-        for title, rows in measured.items():
-            print(f"\n### {title}\n\n{markdown(rows)}", flush=True)
-        print(f"\n({part}: {time.perf_counter() - start:.0f} s)", flush=True)
-        tables |= measured
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{machine(record['hardware'])}.json"
-    grown = {title: rows for title, rows in tables.items() if "x" in rows[0]}
-    write_json(path, {**record, "tables": tables, "slopes": {title: round(slope(rows), 2) for title, rows in grown.items()}})
-    if grown:
-        draw(grown, path.with_suffix(".svg"))
-    print(f"\nwritten: {path}" + (f", {path.with_suffix('.svg')}" if grown else ""))
+    measured, failed = measure(options.only or list(PARTS), device)
+    verdicts = [row for row in targets.verdicts(measured) if not options.only or row["verdict"] != "untested"]
+    print(titled("Growth", tables.growth(measured)) + titled("Targets", verdicts))
+    out = options.out or (None if options.only else RESULTS)
+    if out:
+        name = re.sub(r"[^a-z0-9]+", "-", machine(record["hardware"]).lower()).strip("-")
+        write(out / f"{name}.json", record, measured)
     if failed:
         sys.exit("failed: " + "; ".join(failed))
 
 
-def machine(hardware: dict[str, Any]) -> str:
-    """A file name for the hardware: the GPU's name, else the processor's and its number of cores."""
-    name = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cpu']} {hardware['cores']} cores"
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+def measure(parts: list[str], device: str) -> tuple[dict[str, list[Row]], list[str]]:
+    """The tables of all parts, printed as they are known, and what went wrong."""
+    measured: dict[str, list[Row]] = {}
+    spent: dict[str, float] = {}
+    failed = []
+    for part in parts:
+        start = time.perf_counter()
+        try:
+            found = PARTS[part](device)
+        except Exception as error:
+            failed.append(f"{part}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            continue
+        spent[part] = time.perf_counter() - start
+        for title, rows in found.items():
+            print(titled(title, rows), flush=True)
+            failed += [f"{part}: {row}" for row in rows if row.get("wrong") or row.get("failed")]
+        measured |= found
+    if spent.keys() == PARTS.keys():
+        spent["all"] = sum(spent.values())
+    took = [{"part": part, "seconds": round(value, 1)} for part, value in spent.items()]
+    print(titled(targets.PARTS, took), flush=True)
+    return measured | {targets.PARTS: took}, failed
 
 
-def markdown(rows: list[Row]) -> str:
-    """A table of rows, whose columns are the keys of all of them; numbers to four digits."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [columns, ["---"] * len(columns), *[[_cell(row.get(column, "")) for column in columns] for row in rows]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def write(path: Path, record: dict[str, Any], measured: dict[str, list[Row]]) -> None:
+    """The JSON, and beside it the picture of what grows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grown = tables.lines(measured)
+    slopes = {title: tables.slopes(rows) for title, rows in grown.items()}
+    write_json(path, {**record, "tables": measured, "slopes": slopes})
+    if grown:
+        draw(grown, path.with_suffix(".svg"))
+    print(f"written: {path}" + (f", {path.with_suffix('.svg')}" if grown else ""))
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def titled(title: str, rows: list[Row]) -> str:
+    """A table under its title; nothing for a table without rows."""
+    return f"\n### {title}\n\n{tables.markdown(rows)}\n" if rows else ""
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tailwise
-from benchmarks.run import markdown
+from benchmarks.tables import markdown
+from tailwise.train.bench import bench
 from tailwise.train.run import Run, surroundings, write_json
 
 TARGET = 0.8
@@ -48,7 +48,7 @@ def main() -> None:
 def one(recipe: str, way: str, data: str, out: Path, minutes: float, overrides: list[str]) -> Run | None:
     """One run, in a bench of its own so that it can be cut off and goes on; None when it was not finished."""
     words = [f"--data.source={data}", "--engine.check_every=5", *WAYS[way], *overrides]
-    tailwise.bench([recipe], seeds=[0], out=out / way, jobs=1, minutes=minutes, overrides=words)
+    bench([recipe], seeds=[0], out=out / way, jobs=1, minutes=minutes, overrides=words)
     folder = out / way / recipe / "0"
     return Run(folder) if (folder / "result.json").is_file() else None
 

@@ -22,45 +22,45 @@ def tally(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     """How often each class was found, occurs, and was predicted: (3, C) int64, the rows hits, true and predicted.
 
     Predictions and labels are whole numbers of equal shape, ``(N,)`` or with pixel axes. Samples labelled IGNORE are
-    dropped. Tallies of parts of the data add up. Time and memory are O(N + C); raises as `confusion`.
+    dropped. Tallies of parts of the data add up. Time and memory are O(N + C), no (C, C) matrix is built.
+    Raises `TailwiseError` for unequal shapes, for numbers that are not whole, and for a class outside 0..C-1.
     """
-    truth, guess = _pairs(predictions, labels, classes, "tally")
-    return torch.stack([torch.bincount(of, minlength=classes) for of in (truth[truth == guess], truth, guess)])
-
-
-def confusion(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How often class i (row, truth) was predicted as class j (column): (C, C) int64, 0.5 GB for 8142 classes.
-
-    Predictions, labels and what is dropped are those of `tally`, which is enough for every figure of `summary`. Raises
-    `TailwiseError` for unequal shapes and for a class outside 0..C-1.
-    """
-    truth, guess = _pairs(predictions, labels, classes, "confusion")
-    return torch.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
-
-
-def _pairs(predictions: Tensor, labels: Tensor, classes: int, caller: str) -> tuple[Tensor, Tensor]:
-    """Truth and prediction (N',) of the samples that are not IGNORE."""
     if predictions.shape != labels.shape:
         raise TailwiseError(
-            f"{caller}: predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape; "
+            f"tally: predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape; "
             "give one predicted class for each label"
         )
+    for what, values in (("labels", labels), ("predictions", predictions)):
+        if values.is_floating_point() or values.is_complex():
+            raise TailwiseError(f"tally: {what} are {values.dtype}; give the numbers of classes, such as logits.argmax(-1)")
     kept = labels != IGNORE
     truth, guess = labels[kept].to(torch.int64), predictions[kept].to(torch.int64)
     for what, values in (("label", truth), ("prediction", guess)):
         outside = values[(values < 0) | (values >= classes)]
         if outside.numel():
-            raise TailwiseError(f"{caller}: {what} {int(outside[0])} is outside 0..{classes - 1}; check the classes")
-    return truth, guess
+            raise TailwiseError(f"tally: {what} {int(outside[0])} is outside 0..{classes - 1}; check the classes")
+    return torch.stack([torch.bincount(of, minlength=classes) for of in (truth[truth == guess], truth, guess)])
 
 
 def _rows(tally: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hits, true and predicted, (C,) each."""
+    """Hits, true and predicted, (C,) each; raises unless there are answers with just these numbers.
+
+    There are when no class has more hits than truths or predictions, and the rest can be paired without a hit: as many
+    missed truths as wrong predictions in all, of each class no more than the other classes can pair with. So a confusion
+    matrix of three classes is refused, unless it is a tally of other answers as well.
+    """
     if tally.ndim != 2 or len(tally) != 3:
         raise TailwiseError(
             f"metrics: a tally has the shape (3, classes), got {tuple(tally.shape)}; make it with metrics.tally"
         )
     hits, true, predicted = tally
+    missed, wrong = true - hits, predicted - hits
+    total = missed.sum()
+    if not bool(((hits >= 0) & (missed >= 0) & (wrong >= 0) & (missed + wrong <= total)).all() & (wrong.sum() == total)):
+        raise TailwiseError(
+            "metrics: these are no hits, true and predicted counts of any answers (a confusion matrix of three classes, "
+            "perhaps); make them with metrics.tally"
+        )
     return hits, true, predicted
 
 

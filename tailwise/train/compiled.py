@@ -1,7 +1,8 @@
-"""torch.compile as an option of a run: in every process, for training steps, and never a reason to fail."""
+"""torch.compile as an option of a run: in every process, for training steps, as long as it works."""
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -18,8 +19,10 @@ class Compiled(Callback):
     """Compiles the networks of a task, the student's and a teacher's; ``graphs`` also captures CUDA graphs.
 
     Only training steps are compiled: their shapes are fixed, which CUDA graphs need, while judging has other ones and
-    takes a small part of a run. When the first compiled call of a network fails, for want of a C++ compiler say, one line
-    says so and the run goes on without.
+    takes a small part of a run. Whenever a compiled call fails, at once for want of a C++ compiler or later because it
+    has to compile again, the call is made without, one line says so, and the run goes on without. What fails without
+    torch.compile as well is the run's own mistake and is raised as it is. Not caught: a failure in the backward pass, which
+    torch compiles when it first runs.
     """
 
     def __init__(self, mode: Literal[True, "graphs"]) -> None:
@@ -44,30 +47,31 @@ class Compiled(Callback):
 
     def _guarded(self, trainer: Trainer, eager: Forward, options: dict[str, Any]) -> Forward:
         """``eager`` outside of training steps and from the first failure on, else compiled."""
-        compiled: Forward = torch.compile(eager, **options)
-        proven = False
+
+        @cache
+        def compiled() -> Forward:
+            """Made at the first step, because torch.compile itself may refuse, an interpreter too new for it say."""
+            made: Forward = torch.compile(eager, **options)
+            return made
 
         def forward(views: Tensor) -> Output:
-            nonlocal proven
             if not trainer.training:
                 return eager(views)
-            if proven:
-                return compiled(views)
             try:
-                out = compiled(views)
+                return compiled()(views)
             except Exception as error:  # torch has no one class for what its compilers raise
-                self._give_up(trainer, error)
-                return eager(views)
-            proven = True
+                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+            # The error is gone here, and with it what its frames held: memory that this call may need
+            out = eager(views)
+            self._give_up(trainer, reason)
             return out
 
         return forward
 
-    def _give_up(self, trainer: Trainer, error: Exception) -> None:
+    def _give_up(self, trainer: Trainer, reason: str) -> None:
         self._undo()
         if trainer.is_global_zero:
-            reason = (str(error).splitlines() or [""])[0][:200]
-            print(f"engine.compile: running without ({type(error).__name__}: {reason})", file=sys.stderr)
+            print(f"engine.compile: running without ({reason})", file=sys.stderr)
 
     def _undo(self) -> None:
         for network in self.networks:

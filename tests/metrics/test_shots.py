@@ -1,5 +1,7 @@
 """Shot metrics and their tally against scikit-learn and scipy; classes absent from truth, from prediction, from both."""
 
+import contextlib
+import itertools
 import math
 from collections.abc import Callable
 
@@ -19,7 +21,7 @@ from sklearn.metrics import (
 )
 
 from tailwise.counts import FEW, MANY
-from tailwise.metrics import confusion, f1s, group_mean, precisions, recalls, summary, tally
+from tailwise.metrics import f1s, group_mean, precisions, recalls, summary, tally
 from tailwise.types import IGNORE, TailwiseError
 
 # scikit-learn's remarks on such data; its figures are what they should be
@@ -38,7 +40,7 @@ def answers(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
 
 
 def tallied(truth: list[int], guess: list[int], classes: int) -> torch.Tensor:
-    return tally(torch.tensor(guess), torch.tensor(truth), classes)
+    return tally(torch.tensor(guess, dtype=torch.int64), torch.tensor(truth, dtype=torch.int64), classes)
 
 
 def of_matrix(matrix: list[list[int]]) -> torch.Tensor:
@@ -48,13 +50,11 @@ def of_matrix(matrix: list[list[int]]) -> torch.Tensor:
 
 
 @given(answers())
-def test_confusion_is_sklearns_and_holds_the_tally(drawn: tuple[list[int], list[int], int]) -> None:
+def test_a_tally_is_read_off_sklearns_confusion_matrix(drawn: tuple[list[int], list[int], int]) -> None:
     truth, guess, classes = drawn
-    m = confusion(torch.tensor(guess), torch.tensor(truth), classes)
-    assert m.tolist() == confusion_matrix(truth, guess, labels=list(range(classes))).tolist()
     found = tallied(truth, guess, classes)
-    assert m.dtype == found.dtype == torch.int64
-    assert found.tolist() == of_matrix(m.tolist()).tolist()
+    assert found.dtype == torch.int64
+    assert found.tolist() == of_matrix(confusion_matrix(truth, guess, labels=list(range(classes))).tolist()).tolist()
 
 
 @given(answers(), st.integers(0, 40))
@@ -140,7 +140,6 @@ def test_undefined_figures_are_none() -> None:
 def test_ignored_samples_and_pixel_axes() -> None:
     labels = torch.tensor([[0, 1], [IGNORE, 1]])
     predictions = torch.tensor([[0, 0], [1, 1]])
-    assert confusion(predictions, labels, 2).tolist() == [[1, 0], [1, 1]]
     assert tally(predictions, labels, 2).tolist() == [[1, 1], [1, 2], [2, 1]]
 
 
@@ -159,12 +158,23 @@ def test_group_mean_skips_undefined_values() -> None:
         ([0, 1], [0, -1], "label -1 is outside 0..1"),
     ],
 )
-@pytest.mark.parametrize("count", [confusion, tally])
-def test_mistakes_are_named(
-    count: Callable[..., torch.Tensor], predictions: list[int], labels: list[int], message: str
-) -> None:
-    with pytest.raises(TailwiseError, match=f"{count.__name__}: .*{message}"):
-        count(torch.tensor(predictions), torch.tensor(labels), 2)
+def test_mistakes_are_named(predictions: list[int], labels: list[int], message: str) -> None:
+    with pytest.raises(TailwiseError, match=f"tally: .*{message}"):
+        tally(torch.tensor(predictions), torch.tensor(labels), 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("wrong", ["labels", "predictions"])
+def test_numbers_that_are_not_whole_are_refused(wrong: str, dtype: torch.dtype) -> None:
+    given = {"predictions": torch.tensor([0, 1]), "labels": torch.tensor([0, 1])}
+    given[wrong] = given[wrong].to(dtype)
+    with pytest.raises(TailwiseError, match=f"tally: {wrong} are {dtype}; give the numbers of classes"):
+        tally(**given, classes=2)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_whole_numbers_of_any_width_are_counted(dtype: torch.dtype) -> None:
+    assert tally(torch.tensor([0, 1], dtype=dtype), torch.tensor([0, 0], dtype=dtype), 2).tolist() == [[1, 0], [2, 0], [1, 1]]
 
 
 def test_summary_refuses_counts_of_other_classes() -> None:
@@ -176,6 +186,42 @@ def test_summary_refuses_counts_of_other_classes() -> None:
 def test_a_confusion_matrix_is_not_taken_for_a_tally(figure: Callable[..., torch.Tensor]) -> None:
     with pytest.raises(TailwiseError, match=r"shape \(3, classes\), got \(4, 4\); make it with metrics.tally"):
         figure(torch.eye(4))
+
+
+@pytest.mark.parametrize("figure", [recalls, precisions, f1s, lambda matrix: summary(matrix, torch.tensor([9, 9, 9]))])
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [[8, 1, 1], [2, 7, 1], [0, 3, 7]],  # equal test samples per class: the sums of all rows are equal
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0, 1, 0], [1, 3, 0], [3, 1, 0]],  # no row below the first, equal sums; yet a class would be confused with itself
+        [[0, 0, 4], [0, 1, 5], [2, 2, 6]],
+        [[0, -1, 0], [1, 0, 0], [1, 0, 0]],
+    ],
+)
+def test_a_confusion_matrix_of_three_classes_is_not_taken_for_a_tally(
+    figure: Callable[[torch.Tensor], object], matrix: list[list[int]]
+) -> None:
+    with pytest.raises(TailwiseError, match="no hits, true and predicted counts of any answers"):
+        figure(torch.tensor(matrix))
+
+
+def test_just_the_tallies_of_answers_are_taken() -> None:
+    """Every table of numbers up to 2 with a total of 2, against all the answers that two samples can get."""
+    classes = range(3)
+    pairs = list(itertools.product(classes, classes))
+    possible = {tuple(tallied([a, c], [b, d], 3).flatten().tolist()) for (a, b), (c, d) in itertools.product(pairs, pairs)}
+    sums = [row for row in itertools.product(range(3), repeat=3) if sum(row) == 2]
+    taken = set()
+    for hits, true, predicted in itertools.product(itertools.product(range(3), repeat=3), sums, sums):
+        with contextlib.suppress(TailwiseError):
+            recalls(torch.tensor([hits, true, predicted]))
+            taken.add((*hits, *true, *predicted))
+    assert taken == possible
+
+
+def test_no_class_at_all_has_no_figure() -> None:
+    assert recalls(torch.zeros(3, 0, dtype=torch.int64)).shape == (0,)
 
 
 def test_many_classes_need_no_matrix() -> None:

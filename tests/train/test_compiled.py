@@ -112,11 +112,48 @@ def test_the_first_failure_stops_all_compiling(monkeypatch: pytest.MonkeyPatch, 
     assert capsys.readouterr().err == "engine.compile: running without (RuntimeError: no luck)\n"
 
 
-def test_a_failure_of_what_has_worked_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, networks, _ = hooked(monkeypatch, Recorder(fails_at=2))
+def test_a_failure_of_what_has_worked_ends_compiling_and_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = Recorder(fails_at=3)
+    _, networks, _ = hooked(monkeypatch, recorder)
+    plain = networks[0](VIEWS).logits
+    networks[1](VIEWS)
+    for _ in range(2):
+        assert torch.equal(networks[0](VIEWS).logits, plain)
+        networks[1](VIEWS)
+    assert recorder.calls == 3
+    assert capsys.readouterr().err == "engine.compile: running without (RuntimeError: no luck)\n"
+
+
+def test_where_torch_compile_itself_refuses_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses(forward: Callable[[Tensor], Output], **options: Any) -> None:
+        raise RuntimeError("not for this interpreter")
+
+    monkeypatch.setattr(torch, "compile", refuses)
+    _, networks, _ = hooked(monkeypatch, None)
+    assert [network(VIEWS).logits.shape for network in networks] == [(1, 2, 2)] * 2
+    assert capsys.readouterr().err == "engine.compile: running without (RuntimeError: not for this interpreter)\n"
+
+
+@pytest.mark.parametrize("error", [TailwiseError("rows of four features"), torch.OutOfMemoryError("no room")])
+def test_what_fails_without_compiling_too_is_raised_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    _, networks, _ = hooked(monkeypatch, Recorder())
     networks[0](VIEWS)
-    with pytest.raises(RuntimeError, match="no luck"):
+
+    def fails(_: Tensor) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(networks[0].backbone, "forward", fails)
+    with pytest.raises(type(error)) as raised:
         networks[0](VIEWS)
+    assert raised.value is error
+    assert raised.value.__context__ is None  # nothing of the compiled call is kept, memory least of all
+    assert capsys.readouterr().err == ""
 
 
 def test_graphs_begin_anew_with_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,9 +35,9 @@ def blends(which: Tensor, factor: Tensor) -> Tensor:
 def blend_(pixels: Tensor, weights: Tensor) -> None:
     """f · picture + (1 − f) · other, clamped and cut, in place, on whole numbers in float32; ``weights`` from `blends`."""
     factor, rest, is_mean, is_gray = weights.unbind(1)
-    gray = gray_of(pixels)
-    mean = gray.mean((1, 2, 3), keepdim=True).mul_(is_mean)
-    other = gray.mul_(is_gray).add_(mean)
+    luma = gray_of(pixels)
+    mean = luma.mean((1, 2, 3), keepdim=True).mul_(is_mean)
+    other = luma.mul_(is_gray).add_(mean)
     pixels.mul_(factor).addcmul_(other, rest).clamp_(0, 255).floor_()
 
 

@@ -20,8 +20,8 @@ AFFINE = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 def _pick(padded: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
     """The pixels of (n, 3, H', W') at ``rows`` and ``columns``, which broadcast to (n, height, width) int32."""
     n, channels = padded.shape[:2]
-    places = torch.add(columns, rows, alpha=padded.shape[3]).long().view(n, 1, -1)  # 64 bits are slow, so they come last
-    return padded.view(n, channels, -1).gather(2, places.expand(n, channels, -1)).view(n, channels, height, width)
+    places = torch.add(columns, rows, alpha=padded.shape[3]).long().flatten(1)[:, None]  # 64 bits are slow, so they come last
+    return padded.flatten(2).gather(2, places.expand(-1, channels, -1)).view(n, channels, height, width)
 
 
 def window(pixels: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, pad: int) -> Tensor:

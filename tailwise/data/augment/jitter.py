@@ -46,12 +46,12 @@ class Jitter:
     def _jitter(self, pixels: Tensor, weights: Tensor, shift: Tensor, stops: list[int]) -> Tensor:
         """Blends that come before hue, hue, the blends after it; the first ``stops[b]`` have at most b blends before it."""
         out = pixels.float()
-        for blend in range(BLENDS):
-            colour.blend_(out[stops[blend] :], weights[stops[blend] :, blend])
+        for turn, stop in enumerate(stops[:BLENDS]):
+            colour.blend_(out[stop:], weights[stop:, turn])
         if self.hue:
             colour.hue_(out, shift)
-        for blend in range(BLENDS):
-            colour.blend_(out[: stops[blend]], weights[: stops[blend], blend])
+        for turn, stop in enumerate(stops[:BLENDS]):
+            colour.blend_(out[:stop], weights[:stop, turn])
         return colour.to_uint8(out)
 
 

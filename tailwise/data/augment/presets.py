@@ -5,6 +5,7 @@ A preset's name is its function's name; its keyword arguments are the options th
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -102,20 +103,44 @@ PRESETS: tuple[Callable[..., Augment], ...] = (
 )
 
 
+RANGES: dict[str, tuple[type, float, float]] = {
+    "size": (int, 1, math.inf),
+    "pad": (int, 0, math.inf),
+    "cutout": (int, 0, math.inf),
+    "min_area": (float, 0, 1),
+    "magnitude": (int, 0, 30),
+    "gray": (float, 0, 1),
+    "blur": (float, 0, 1),
+}
+"""What an option of that name may be, in every preset: its type, the least and the greatest value."""
+
+
 def preset(spec: str | Mapping[str, Mapping[str, Any]], size: int) -> Augment:
     """The augmentation that a recipe names: ``crop_flip``, or ``{simaugment: {min_area: 0.08}}`` with options.
 
-    Raises `TailwiseError` for an unknown name or option, naming the nearest.
+    Raises `TailwiseError` for an unknown name or option, naming the nearest, and for a value outside of `RANGES`.
     """
-    if isinstance(spec, Mapping) and len(spec) != 1:
-        raise TailwiseError(f"view {dict(spec)}: give one preset, as NAME or as NAME: OPTIONS")
+    if not isinstance(spec, str) and not (isinstance(spec, Mapping) and len(spec) == 1):
+        raise TailwiseError(f"view {spec}: give one preset, as NAME or as NAME: OPTIONS")
     name, options = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
     by_name = {function.__name__: function for function in PRESETS}
     if name not in by_name:
-        near = difflib.get_close_matches(name, by_name, n=1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(str(name), by_name, n=1, cutoff=0.0)[0]
         raise TailwiseError(f"view {name}: unknown; did you mean {near}? The presets are {', '.join(by_name)}")
+    if not isinstance(options, Mapping):
+        raise TailwiseError(f"view {name}: its options must be names with values, got {options}; leave the colon out for none")
     known = [option for option in inspect.signature(by_name[name]).parameters if option != "size"]
     for option in options:
         if option not in known:
             raise TailwiseError(f"view {name}: no option {option}; its options are {', '.join(known) or 'none'}")
+    for option, value in (("size", size), *options.items()):
+        _check(f"view {name}: {option}", value, *RANGES[option])
     return by_name[name](size=size, **options)
+
+
+def _check(what: str, value: Any, kind: type, least: float, greatest: float) -> None:
+    """Raises unless ``value`` is a number of its ``kind`` in [``least``, ``greatest``]; a whole number is a number too."""
+    fits = isinstance(value, int | kind) and not isinstance(value, bool)
+    if not (fits and least <= value <= greatest):
+        span = f"from {least} to {greatest}" if greatest < math.inf else f"of at least {least}"
+        raise TailwiseError(f"{what} must be {'a whole number' if kind is int else 'a number'} {span}, got {value!r}")

@@ -6,12 +6,15 @@ picture comes out the same in any batch and on any device.
 """
 
 import math
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from tailwise.data.augment.chain import pieces
+
+TABLES = 16
+"""Tables that are kept, some megabytes each for large pictures; the views of a run need two for each size read and made."""
 
 
 def taps(length: Tensor, full: int) -> tuple[Tensor, Tensor]:
@@ -35,7 +38,7 @@ def taps(length: Tensor, full: int) -> tuple[Tensor, Tensor]:
     return torch.minimum(pixel, length - 1).long(), ((weight * one + 0.5).floor() / one).float()
 
 
-@cache
+@lru_cache(TABLES)
 def _tables(side: int, full: int, skip: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """`taps` of lines of 1, 2, …, ``side`` pixels, and then of the same lines mirrored: (2 · side, T, size) both.
 
@@ -72,7 +75,7 @@ def _filter(pixels: Tensor, y: Tensor, weight_y: Tensor, x: Tensor, weight_x: Te
     size = x.shape[2]
     exact = torch.float64 if pixels.is_cuda else torch.float32  # a GPU may be told to make products of float32 in fewer bits
     columns = torch.zeros(n, width, size, device=pixels.device, dtype=exact).scatter_add_(1, x, weight_x.to(exact))
-    rows = torch.bmm(pixels.view(n, -1, width).to(exact), columns).add_(0.5).floor_().float().view(-1, size)
+    rows = torch.bmm(pixels.flatten(1, 2).to(exact), columns).add_(0.5).floor_().float().view(-1, size)
     plane = torch.arange(0, n * channels * height, height, device=pixels.device).view(n, channels, 1)
     out = torch.full((), 0.5, device=pixels.device)
     for row, weight in zip(y.unbind(1), weight_y.unbind(1), strict=True):

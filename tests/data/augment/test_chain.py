@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tailwise import rng
-from tailwise.data import Stacked
+from tailwise.data import Encoded, Images, Stacked
 from tailwise.data.augment import PRESETS, Chain, Whole, chain, preset
 from tailwise.data.augment.chain import in_pieces, on_some, pieces, whole_number
 
@@ -76,6 +76,14 @@ def test_results_do_not_depend_on_how_a_batch_is_cut(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(chain, "PIECE", piece)
         made.append(preset(name, 16)(IMAGES, torch.arange(N), KEY))
     assert torch.equal(*made)
+
+
+@pytest.mark.parametrize("name", [function.__name__ for function in PRESETS])
+@pytest.mark.parametrize("images", [IMAGES, Encoded([])], ids=["stacked", "encoded"])
+def test_no_pictures_stay_no_pictures(name: str, images: Images) -> None:
+    options = {"gray": 0.5, "blur": 0.5} if name == "imagenet_randaugment" else {}
+    out = preset({name: options}, 12)(images, torch.arange(0), KEY[:0])
+    assert (out.shape, out.dtype) == ((0, 3, 12, 12), torch.uint8)
 
 
 @pytest.mark.parametrize("name", [function.__name__ for function in PRESETS])

@@ -65,6 +65,11 @@ def test_every_outcome_happens_about_equally_often(step: Step, places: int) -> N
     assert int(outcomes.max()) < 150
 
 
+@pytest.mark.parametrize("step", [CropFlip(4), Shift(1), Cutout(4)])
+def test_no_pictures_stay_no_pictures(step: Step) -> None:
+    assert step(_pixels()[:0], _draws(step, 0)).shape == (0, 3, 12, 10)
+
+
 @pytest.mark.parametrize("make", [CropFlip, Shift, Cutout])
 def test_inputs_are_left_alone(make: Callable[[], Step]) -> None:
     pixels, step = _pixels(), make()

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from tailwise import rng
-from tailwise.data.augment.resample import resize_boxes
+from tailwise.data.augment.resample import TABLES, _tables, resize_boxes
 
 N = 40
 
@@ -49,3 +49,16 @@ def test_a_picture_is_the_same_alone() -> None:
     together = resize_boxes(pixels, box, mirrored, 32, (32, 32))
     for i in range(N):
         assert torch.equal(resize_boxes(pixels[i : i + 1], box[:, :1], mirrored[i : i + 1], 32, (32, 32))[0], together[i])
+
+
+def test_no_boxes_are_no_pictures() -> None:
+    none = torch.zeros(4, 0, dtype=torch.int64)
+    assert resize_boxes(_noise(20, 30)[:0], none, none[0].bool(), 9, (9, 9)).shape == (0, 3, 9, 9)
+
+
+def test_pictures_of_ever_new_sizes_do_not_fill_the_memory() -> None:
+    for side in range(4, 4 + 2 * TABLES):
+        resize_boxes(
+            _noise(side, side)[:1], torch.tensor([[0], [0], [side], [side]]), torch.zeros(1, dtype=torch.bool), 3, (3, 3)
+        )
+    assert _tables.cache_info().currsize <= TABLES
