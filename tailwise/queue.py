@@ -20,7 +20,6 @@ class Held(NamedTuple):
     slots: Tensor  # (K',) int64 into ``rows``
     labels: Tensor  # (K',) int64
     index: Tensor  # type: ignore[assignment]  # (K',) int64, the sample that a key was made from
-    offsets: Tensor  # (C + 1,) int64: class c holds the places offsets[c] : offsets[c + 1] of the K'
     filled: Tensor  # (C,) int64: keys per class, over all ranks where they share a queue
 
 
@@ -30,7 +29,7 @@ class Keys(NamedTuple):
     keys: Tensor  # (K', d)
     labels: Tensor
     index: Tensor  # type: ignore[assignment]
-    offsets: Tensor
+    offsets: Tensor  # (C + 1,) int64: class c holds the places offsets[c] : offsets[c + 1] of the K'
     filled: Tensor
 
 
@@ -45,7 +44,8 @@ class Queue(nn.Module, ABC):
         """Store keys (N, d) with their labels (N,) and sample indices (N,), overwriting the oldest.
 
         Equal N on every rank: `push` gathers the keys of all ranks in rank order. Labels outside 0..C-1 (IGNORE) are
-        dropped. Returns the slots of ``rows`` that were written.
+        dropped. Returns the slots of ``rows`` that were written. Other shapes, and labels or indices that are not
+        integers, raise `TailwiseError` before anything is written.
         """
 
     @abstractmethod
@@ -54,8 +54,18 @@ class Queue(nn.Module, ABC):
 
     def read(self) -> Keys:
         """The filled rows, class after class: a copy, which a backward pass may need after the next push."""
-        held = self.held()
-        return Keys(self.rows[held.slots], *held[1:])
+        slots, labels, index, filled = self.held()
+        return Keys(self.rows[slots], labels, index, _offsets(labels, filled.numel()), filled)
+
+    def _gather(self, keys: Tensor, labels: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `push` was given on all ranks, checked on this one."""
+        rows = (len(keys), self.rows.shape[1])
+        if keys.shape != rows or labels.shape != rows[:1] or index.shape != rows[:1]:
+            shapes = ", ".join(str(tuple(x.shape)) for x in (keys, labels, index))
+            raise TailwiseError(f"queue: pushed {shapes}; give keys (N, {rows[1]}), labels (N,) and index (N,)")
+        if labels.is_floating_point() or index.is_floating_point():
+            raise TailwiseError(f"queue: pushed labels {labels.dtype} and index {index.dtype}; give integers")
+        return gather_keys(keys), gather_keys(labels.long()), gather_keys(index.long())
 
 
 class ClassQueue(Queue):
@@ -94,7 +104,7 @@ class ClassQueue(Queue):
     @torch.no_grad()
     def push(self, keys: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """As `Queue.push`. O(N (d + log N)), whatever the number of classes and slots."""
-        keys, labels, index = gather_keys(keys), gather_keys(labels), gather_keys(index)
+        keys, labels, index = self._gather(keys, labels, index)
         kept = ((labels >= 0) & (labels < self.slots.numel())).nonzero()[:, 0]
         labels, order = torch.sort(labels[kept], stable=True)
         classes, counts = torch.unique_consecutive(labels, return_counts=True)
@@ -118,7 +128,7 @@ class ClassQueue(Queue):
         else:
             slots = (self.place < filled[self.labels]).nonzero()[:, 0]
             labels = self.labels[slots]
-        return Held(slots, labels, self.index[slots], _offsets(labels, filled.numel()), filled)
+        return Held(slots, labels, self.index[slots], filled)
 
 
 class ShardedClassQueue(ClassQueue):
@@ -205,7 +215,7 @@ class FifoQueue(Queue):
     @torch.no_grad()
     def push(self, keys: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """As `Queue.push`. O(N d)."""
-        keys, labels, index = gather_keys(keys), gather_keys(labels), gather_keys(index)
+        keys, labels, index = self._gather(keys, labels, index)
         valid = (labels >= 0) & (labels < self.classes)
         size = self.rows.shape[0]
         given = int(valid.sum())
@@ -219,8 +229,7 @@ class FifoQueue(Queue):
         """As `Queue.held`."""
         labels, slots = torch.sort(self.labels, stable=True)
         labels, slots = labels[labels >= 0], slots[labels >= 0]
-        offsets = _offsets(labels, self.classes)
-        return Held(slots, labels, self.index[slots], offsets, offsets.diff())
+        return Held(slots, labels, self.index[slots], _offsets(labels, self.classes).diff())
 
 
 def _offsets(labels: Tensor, classes: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from worlds import together
 
 from tailwise import distributed
-from tailwise.queue import ClassQueue, FifoQueue, ShardedClassQueue
+from tailwise.queue import ClassQueue, FifoQueue, Queue, ShardedClassQueue
 from tailwise.types import IGNORE, TailwiseError
 
 Pushes = list[list[int]]
@@ -227,6 +227,18 @@ def test_alone_a_shared_out_queue_is_a_class_queue() -> None:
     queues = [push_all(cls(torch.tensor(SLOTS), 2), LABELS) for cls in (ClassQueue, ShardedClassQueue)]
     for ours, theirs in zip(*(queue.read() for queue in queues), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("queue", [ClassQueue(torch.tensor([2, 2]), 3), FifoQueue(4, 3, 2)], ids=["ClassQueue", "FifoQueue"])
+def test_what_does_not_fit_is_refused_before_anything_is_written_and_any_integers_fit(queue: Queue) -> None:
+    before, ids, rows = copy.deepcopy(queue.state_dict()), torch.arange(2), torch.ones(2, 3)
+    odd = [(rows[:1], ids, ids), (rows, ids[:1], ids), (rows, ids, ids[:1]), (rows, ids[None], ids), (rows[:, 1:], ids, ids)]
+    for pushed in (*odd, (rows, ids.float(), ids), (rows, ids, ids.float())):
+        with pytest.raises(TailwiseError, match=r"queue: pushed .* give (keys \(N, 3\)|integers)"):
+            queue.push(*pushed)
+    assert all(torch.equal(before[key], value) for key, value in queue.state_dict().items())
+    queue.push(rows, ids.int(), ids.int() + 7)
+    assert queue.read().index.tolist() == [7, 8]
 
 
 def test_a_part_of_a_queue_is_not_taken_for_the_whole() -> None:

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from tailwise.kernels import reference, streaming
-from tailwise.kernels.problem import Problem, Sums
+from tailwise.kernels.problem import EMPTY, Problem, Sums
+from tailwise.types import TailwiseError
 
 SMALL = 1 << 13
 """Up to so many scores the reference is as fast as any."""
@@ -28,12 +30,17 @@ class ClassLSE(NamedTuple):
         return torch.logaddexp(self.own, self.itself)
 
     def of_temperature(self, temperature: Tensor) -> "ClassLSE":
-        """The same values, whose gradient goes to the temperature () alone: d LSE / d log T = −mean, in no second pass."""
-        moved = temperature.log()
-        others, own, itself = self.mean * (moved.detach() - moved)  # three zeros
+        """The same values, whose gradient goes to the temperature () alone, in no second pass."""
+        others, own, itself = _zeros(self.mean, temperature)
         return self._replace(
             others=self.others.detach() + others, own=self.own.detach() + own, itself=self.itself.detach() + itself
         )
+
+
+def _zeros(mean: Tensor, temperature: Tensor) -> Tensor:
+    """Zeros like the mean scores, with the gradient of their log-sum-exps to the temperature: d LSE / d log T = −mean."""
+    moved = temperature.log()
+    return mean * (moved.detach() - moved)
 
 
 class _Sums(torch.autograd.Function):
@@ -41,25 +48,28 @@ class _Sums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, backend: ModuleType, *problem: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (lse, mean, itself_keys), ctx.state = backend.forward(Problem(*problem))
+        (lse, mean, itself_keys), state = backend.forward(Problem(*problem))
+        kept, ctx.layout = tree_flatten(state)
         ctx.backend = backend
-        ctx.save_for_backward(lse)
+        ctx.save_for_backward(lse, *kept)  # torch then refuses a backward pass after a change in place
         ctx.mark_non_differentiable(mean, itself_keys)
         return lse, mean, itself_keys
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        grads = ctx.backend.backward(ctx.state, *ctx.saved_tensors, grad)
+        lse, *kept = ctx.saved_tensors
+        with torch.autocast(grad.device.type, enabled=False):
+            grads = ctx.backend.backward(tree_unflatten(kept, ctx.layout), lse, grad, ctx.needs_input_grad[1:4])
         return (None, *grads, None, None, None, None)
 
 
 def class_lse(
     queries: Tensor,  # (B, d)
-    keys: Tensor,  # (K, d)
-    bias: Tensor,  # (K,) added to the key's score
-    temperature: Tensor | float,
-    labels: Tensor,  # (B,)
+    keys: Tensor,  # (K, d) of the dtype of the queries
+    bias: Tensor,  # (K,) added to the key's score; −inf for a key that is absent
+    temperature: Tensor | float,  # () or a number, positive
+    labels: Tensor,  # (B,) any integers, as the next three
     key_labels: Tensor,  # (K,)
     index: Tensor,  # (B,) which sample the query is
     key_index: Tensor,  # (K,) which sample the key was made from
@@ -67,17 +77,43 @@ def class_lse(
     """Log-sum-exps of s_ik + b_k, s = q kᵀ / T, over other classes, the own class, and the query's own keys.
 
     The sets are accumulated apart and never subtracted from one another: a difference of finished sums cancels. An
-    empty set gives `EMPTY`. Gradients reach queries, keys, bias and temperature. Time O(B K d); fastest with keys
-    sorted by class. Memory O(B K) up to `streaming.KEPT` scores and O(B + K) above.
+    empty set gives `EMPTY`, a NaN among a query's scores NaN. Gradients reach queries, keys, bias and temperature. Sums
+    are float32 or wider, whatever the inputs and autocast say. Time O(B K d); fastest with keys sorted by class. Memory
+    O(B + K) and, tile by tile, `streaming.KEPT` bytes. Shapes and dtypes that do not fit raise `TailwiseError`.
     """
-    fixed = temperature.detach() if isinstance(temperature, Tensor) else temperature
-    problem = Problem(queries / fixed, keys, bias, labels, key_labels, index, key_index)
-    lse, mean, itself_keys = sums(problem)
-    if isinstance(temperature, Tensor) and temperature.requires_grad:
-        moved = temperature.log()
-        lse = lse + mean * (moved.detach() - moved)  # as `ClassLSE.of_temperature`
+    given = Problem(queries, keys, bias, labels, key_labels, index, key_index)
+    _check(given, temperature)
+    with torch.autocast(queries.device.type, enabled=False):
+        fixed = temperature.detach() if isinstance(temperature, Tensor) else temperature
+        present = bias.to(given.wide()).clamp(min=EMPTY)  # −inf − (−inf) would be NaN
+        problem = Problem(queries / fixed, keys, present, *(ids.long() for ids in given[3:]))
+        lse, mean, itself_keys = sums(problem)
+        if isinstance(temperature, Tensor) and temperature.requires_grad:
+            lse = lse + _zeros(mean, temperature)
     others, own, itself = lse
     return ClassLSE(others, own, itself, itself_keys, mean)
+
+
+def _check(given: Problem, temperature: Tensor | float) -> None:
+    """Refuse what does not fit together: a GPU's program would read beyond the end. Values are not read: that would wait."""
+    rows, width, keys = given.queries.shape[:1], given.queries.shape[1:], given.keys.shape[:1]
+    if len(width) != 1 or not given.queries.is_floating_point():
+        raise TailwiseError(f"class_lse: queries are {_looks(given.queries)}; give floating (B, d)")
+    needed = [rows + width, keys + width, keys, rows, keys, rows, keys]
+    for place, (name, x, shape) in enumerate(zip(Problem._fields, given, needed, strict=True)):
+        integer = not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+        fits = integer if place > 2 else x.dtype == given.queries.dtype or (name == "bias" and x.is_floating_point())
+        if x.shape != shape or not fits:
+            kind = "integers" if place > 2 else "floating" if name == "bias" else given.queries.dtype
+            raise TailwiseError(f"class_lse: {name} is {_looks(x)}; beside these queries and keys give {kind} {tuple(shape)}")
+    if isinstance(temperature, Tensor) and temperature.ndim > 0:
+        raise TailwiseError(f"class_lse: temperature has shape {tuple(temperature.shape)}; give a number or a tensor ()")
+    if not (isinstance(temperature, Tensor) or temperature > 0):
+        raise TailwiseError(f"class_lse: temperature must be positive, got {temperature}")
+
+
+def _looks(x: Tensor) -> str:
+    return f"{x.dtype} {tuple(x.shape)}"
 
 
 def sums(problem: Problem) -> Sums:

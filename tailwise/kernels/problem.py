@@ -23,6 +23,10 @@ class Problem(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # (B,) which sample the query is
     key_index: Tensor  # (K,) which sample the key was made from
 
+    def wide(self) -> torch.dtype:
+        """The dtype of scores and sums: float32 or wider."""
+        return torch.promote_types(self.queries.dtype, torch.float32)
+
     def members(self, rows: slice, keys: slice) -> Tensor:
         """(3, b, k) bool: which of some keys are in each set of some queries."""
         same_class = self.labels[rows, None] == self.key_labels[keys]

@@ -6,6 +6,7 @@ twice. Fastest where keys are sorted by class.
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -119,23 +120,29 @@ def forward(problem: Problem) -> tuple[Sums, State]:
     return Sums(lse, mean, parts[:, 6].sum(0).long()), State(problem, centre, touched)
 
 
-def backward(state: State, lse: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients to queries (B, d), keys (K, d) and bias (K,), from the log-sum-exps (3, B) and their gradients."""
+def backward(
+    state: State, lse: Tensor, grad: Tensor, wanted: Sequence[bool] = (True, True, True)
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Gradients to queries (B, d), keys (K, d) and bias (K,), from the log-sum-exps (3, B) and their gradients.
+
+    Those of keys and bias are computed together, and are not where neither is ``wanted``.
+    """
     problem, by_queries, by_keys = state.problem, cut(state.problem, BY_QUERIES), cut(state.problem, BY_KEYS)
     (queries, d), keys = problem.queries.shape, len(problem.keys)
     padding = (0, -queries % max(by_queries.options["QUERIES"], by_keys.options["QUERIES"]))  # queries that pull nothing
     lse = lse.masked_fill(lse <= EMPTY / 2, -EMPTY) / math.log(2)  # a set without keys has no gradient
     lse, grad = F.pad(lse, padding, value=-EMPTY).contiguous(), F.pad(grad, padding).contiguous()
     query_grad = state.centre.new_empty(by_queries.splits, queries, d)
-    key_grad, bias_grad = torch.empty_like(problem.keys), torch.empty_like(problem.bias)
+    results = (torch.empty_like(problem.keys), torch.empty_like(problem.bias)) if any(wanted[1:]) else None
     with on(grad.device):
-        touched, results = touching(problem, by_keys), (key_grad, bias_grad)
-        kernels.key_gradients[(by_keys.tiles,)](
-            *problem, touched, lse, grad, *results, queries, keys, lse.shape[1], **by_keys.options
-        )
+        if results:
+            touched = touching(problem, by_keys)
+            kernels.key_gradients[(by_keys.tiles,)](
+                *problem, touched, lse, grad, *results, queries, keys, lse.shape[1], **by_keys.options
+            )
         kernels.own_gradients[(by_queries.rows, by_queries.splits)](
             *problem, state.touched, lse, grad, query_grad, queries, keys, by_queries.tiles, by_queries.share, lse.shape[1],
             **by_queries.options,
         )  # fmt: skip
     whole = query_grad.sum(0).addcmul_(grad[OTHERS, :queries, None], state.centre)
-    return whole.to(problem.queries.dtype), key_grad, bias_grad
+    return whole.to(problem.queries.dtype), *(results or (None, None))

@@ -77,11 +77,11 @@ def _fold(top, total, weighted, x, scores):
 @triton.jit
 def _finish(parts, top, total, weighted, valid, B):
     """Store a set's log-sum-exp and mean score (three rows on); what makes its shares sum to one."""
-    present = top > ABSENT / 2
+    present = (top > ABSENT / 2) | (total != total)  # a maximum passes over NaN, a sum does not
     total = tl.where(present, total, 1.0)
     norm = tl.where(present, 1 / total, 0.0)
     tl.store(parts, tl.where(present, (top + tl.log2(total)) * LN2, NOTHING), mask=valid)
-    tl.store(parts + 3 * B, weighted * norm, mask=valid)
+    tl.store(parts + 3 * B, tl.where(present, weighted * norm, 0.0), mask=valid)
     return norm
 
 

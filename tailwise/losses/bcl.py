@@ -44,7 +44,7 @@ def balanced_contrastive(
     log_weight = -size.log() if log_prior is None else log_prior - size.log()
     bias = torch.cat([log_weight[column_labels.clamp(min=0)].masked_fill(~valid, -torch.inf), log_weight])
 
-    lse = class_lse(anchors, keys, bias.clamp(min=-1e30), temperature, labels, key_labels, position, key_index)
+    lse = class_lse(anchors, keys, bias, temperature, labels, key_labels, position, key_index)
     others = (size[own] - 1).clamp(min=1)  # of the own class, without the anchor
     every = torch.logaddexp(lse.others, lse.own + (size[own] / others).log())
 

@@ -28,7 +28,7 @@ def infonce(
 
     0 for a query whose own key is not present. Other keys of the query's sample are neither positive nor negative.
     """
-    bias = queries.new_zeros(keys.shape[0]).masked_fill(~present, -1e30)
+    bias = queries.new_zeros(keys.shape[0]).masked_fill(~present, -torch.inf)
     place = torch.arange(keys.shape[0], device=keys.device)
     lse = class_lse(queries, keys, bias, temperature, index, key_index, position, place)
     return (torch.logaddexp(lse.others, lse.itself) - lse.itself).masked_fill(~present[position], 0.0)

@@ -43,15 +43,17 @@ class HalfPrecision(Whole):
 
 
 class Refresh(KeyProjection):
-    """Each step a rotating ``share`` (0, 1] of the slots, and what was just pushed; the other keys are those made last.
+    """Each step a rotating ``share`` (0, 1] of the K slots, and what was just pushed; the other keys are those made last.
 
-    Those enter as constants, up to 1 / share steps old, so only the refreshed keys train the head. Batch statistics in
-    the head are those of the refreshed rows: noisier than the whole queue's, but of the same classes, because the slots
-    of a step are evenly spaced over the rings; the head's running statistics follow them. A share of 1 is `Whole`.
-    Outside training every key is made anew and none is kept.
+    Those enter as constants, so only the refreshed keys train the head. Every slot has its turn after at most
+    ⌈K / max(round(share · K), 1)⌉ steps; one whose key was not made from the sample that it holds, as after a queue was
+    loaded from elsewhere, has it at once. Batch statistics in the head are those of the refreshed rows: noisier than the
+    whole queue's, but of the same classes, because the slots of a step are evenly spaced over the rings; the head's
+    running statistics follow them. A share of 1 is `Whole`. Outside training every key is made anew and none is kept.
     """
 
     made: Tensor
+    made_of: Tensor
     turn: Tensor
 
     def __init__(self, share: float = 0.25) -> None:
@@ -62,18 +64,20 @@ class Refresh(KeyProjection):
         """See `KeyProjection`."""
         require(0 < self.share <= 1, f"Refresh: share must lie in (0, 1], got {self.share}")
         self.register_buffer("made", torch.zeros(slots, width))  # the key of every slot, as it was made last
+        self.register_buffer("made_of", torch.full((slots,), -1))  # and of which sample, -1 for none
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64))
 
     def forward(self, head: Projection, queue: Queue, pushed: Tensor) -> tuple[Tensor, Held]:
         """See `KeyProjection`. O(share · K + pushed) projections."""
         held = queue.held()
-        fresh = torch.full((len(self.made),), not self.training, device=self.made.device)
+        fresh = self.made_of != queue.index if self.training else torch.ones_like(queue.index, dtype=torch.bool)
         fresh[self._in_turn()] = fresh[pushed] = True
         places = fresh[held.slots].nonzero()[:, 0]
         made = head(queue.rows[held.slots[places]])
         keys = self.made[held.slots].to(made.dtype).index_copy_(0, places, made)  # of a copy
         if self.training:
             self.made[held.slots[places]] = made.detach().to(self.made.dtype)
+            self.made_of[held.slots] = held.index
             self.turn += 1
         return keys, held
 

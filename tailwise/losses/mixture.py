@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,7 +41,7 @@ def left_out(lse: ClassLSE, labels: Tensor, filled: Tensor) -> Tensor:
 
 
 def _against_others(others: Tensor, own: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
-    return (torch.logaddexp(others, own) - own).masked_fill((keys < 1) | (labels < 0), 0.0)
+    return -F.logsigmoid(own - others).masked_fill((keys < 1) | (labels < 0), 0.0)
 
 
 def mixture_sums(

@@ -37,7 +37,7 @@ def supervised_contrastive(
     own, valid = labels.clamp(min=0), column_labels >= 0
     classes = int(torch.cat([own, column_labels]).max()) + 1
     prior = anchors.new_zeros(classes) if log_prior is None else log_prior
-    bias = prior[column_labels.clamp(min=0)].masked_fill(~valid, -1e30)
+    bias = prior[column_labels.clamp(min=0)].masked_fill(~valid, -torch.inf)
     index = torch.arange(columns.shape[0], device=labels.device)
     lse = class_lse(anchors, columns, bias, temperature, labels, column_labels, position, index)
     positives = count_labels(column_labels, classes)[own] - lse.itself_keys

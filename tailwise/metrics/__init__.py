@@ -1,20 +1,33 @@
 """Metrics of long-tailed recognition: pure functions of tensors, each with its rule for classes that do not occur."""
 
 from tailwise.metrics.calibration import Reliability, ece, ece_by_group, ranks, reliability, top_k_accuracy
-from tailwise.metrics.shots import confusion, f1s, group_mean, precisions, recalls, summary, tally
+from tailwise.metrics.segmentation import (
+    boundary_f_scores,
+    boundary_tally,
+    frequency_weighted_iou,
+    ious,
+    pixel_groups,
+    segmentation_summary,
+)
+from tailwise.metrics.shots import f1s, group_mean, precisions, recalls, summary, tally
 from tailwise.metrics.worst_case import worst_case_accuracy
 
 __all__ = [
     "Reliability",
-    "confusion",
+    "boundary_f_scores",
+    "boundary_tally",
     "ece",
     "ece_by_group",
     "f1s",
+    "frequency_weighted_iou",
     "group_mean",
+    "ious",
+    "pixel_groups",
     "precisions",
     "ranks",
     "recalls",
     "reliability",
+    "segmentation_summary",
     "summary",
     "tally",
     "top_k_accuracy",

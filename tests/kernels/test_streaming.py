@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from tailwise.kernels import reference, streaming
 from tailwise.kernels.front import by
@@ -98,6 +99,18 @@ def test_own_keys_are_counted() -> None:
     given = problem(5, 12, 90, 3)
     assert torch.equal(by(streaming, given).itself_keys, reference.sums(given).itself_keys)
     assert int(by(streaming, given).itself_keys.sum()) > 0
+
+
+@pytest.mark.parametrize("classes", [1, 3, 1000])
+def test_no_more_bytes_are_kept_than_said(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of classes; beyond it only what has the length of queries or keys."""
+    monkeypatch.setattr(streaming, "KEPT", 1 << 20)
+    given, (queries, keys) = problem(0, 64, 2000, classes, torch.float32), (64, 2000)
+    before = {x.untyped_storage().data_ptr() for x in given}
+    kept = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in tree_leaves(streaming.forward(given)[1])
+            if x is not None}  # fmt: skip
+    bytes_kept = sum(size for place, size in kept.items() if place not in before) - 50 * keys
+    assert (4 * queries * keys - 50 * keys <= bytes_kept <= 1 << 20) if classes > 1 else bytes_kept <= 100 * queries
 
 
 def test_the_backward_pass_can_be_repeated() -> None:

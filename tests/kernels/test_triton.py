@@ -1,8 +1,5 @@
 """The Triton backend in Triton's interpreter, against plain loops in float64."""
 
-import importlib.util
-import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -10,61 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tailwise import kernels
 from tailwise.kernels import reference
 from tailwise.kernels.front import by
 from tailwise.kernels.problem import EMPTY, ITSELF, OTHERS, OWN, Problem
 from tailwise.types import IGNORE
 
 triton = pytest.importorskip("triton")
-tl = pytest.importorskip("triton.language")  # before the interpreter is asked for, so that other tests find it compiled
 F64 = torch.float64
-
-
-def interpreted(dot: Any) -> Any:
-    """The interpreter's dot multiplies the bits of bfloat16 as integers: give it their values."""
-    interpreter = importlib.import_module("triton.runtime.interpreter")
-
-    def values(x: Any) -> Any:
-        return interpreter.TensorHandle((x.data.astype("uint32") << 16).view("float32"), tl.float32)
-
-    def fixed(self: Any, a: Any, b: Any, *rest: Any) -> Any:
-        return dot(self, *(values(x) if x.dtype == tl.bfloat16 else x for x in (a, b)), *rest)
-
-    return fixed
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[ModuleType]:
-    """A second copy of the backend, interpreted; afterwards Triton and tailwise are as they were."""
-    interpreter = importlib.import_module("triton.runtime.interpreter")
-    saved = [(place, dict(vars(place))) for place in (tl, tl.core, tl.standard)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        patch.setattr(interpreter.InterpreterBuilder, "create_dot", interpreted(interpreter.InterpreterBuilder.create_dot))
-        for place, names in saved:
-            for name, value in names.items():
-                if isinstance(value, triton.JITFunction):
-                    setattr(place, name, interpreter.InterpretedFunction(value.fn))
-        for name in ("triton_kernels", "triton"):
-            spec = importlib.util.find_spec(f"tailwise.kernels.{name}")
-            assert spec is not None
-            module = importlib.util.module_from_spec(spec)
-            patch.setitem(sys.modules, f"tailwise.kernels.{name}", module)
-            patch.setattr(kernels, name, module, raising=False)
-            spec.loader.exec_module(module)  # type: ignore[union-attr]
-        yield module
-        for place, names in saved:  # the interpreter leaves some of tl.core replaced
-            for name, value in names.items():
-                setattr(place, name, value)
-
-
-@pytest.fixture
-def small(backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """With blocks of 16 and 32, so that small problems have many."""
-    monkeypatch.setattr(backend, "BY_QUERIES", {1024: backend.Blocks(16, 32, 1, 1)})
-    monkeypatch.setattr(backend, "BY_KEYS", {1024: backend.Blocks(32, 16, 1, 1)})
-    return backend
 
 
 def guarded(x: Tensor, fill: float) -> Tensor:
@@ -195,6 +144,38 @@ def test_absent_keys_are_not_there(small: ModuleType, bias: float) -> None:
     check(small, problem)
     problem.bias.fill_(bias)
     check(small, problem)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # of the interpreter
+def test_nan_reaches_every_sum_of_its_query_and_no_other(small: ModuleType) -> None:
+    problem = make(40, 90, 6)
+    problem.labels[0] = 17  # no key
+    right = small.forward(problem)[0]
+    problem.queries[:3] = torch.nan
+    sums = small.forward(problem)[0]
+    assert torch.equal(sums.lse[:, :3].isnan(), right.lse[:, :3] > EMPTY / 2)
+    assert sums.lse[OWN:, 0].eq(EMPTY).all()
+    assert sums.mean[OWN:, 0].eq(0).all()
+    for found, expected in zip(sums, right, strict=True):
+        assert torch.equal(found[..., 3:], expected[..., 3:])
+
+
+def test_what_is_changed_in_place_before_the_backward_pass_is_noticed(small: ModuleType) -> None:
+    problem = make(20, 60, 12)
+    keys = problem.keys.requires_grad_()
+    sums = by(small, problem)
+    keys.detach()[0] += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        sums.lse[OTHERS].sum().backward()
+
+
+def test_only_the_gradients_that_are_wanted_are_made(small: ModuleType) -> None:
+    problem = make(20, 60, 12)
+    sums, state = small.forward(problem)
+    grad = torch.ones_like(sums.lse)
+    queries, keys, bias = small.backward(state, sums.lse, grad, (True, False, False))
+    assert keys is bias is None
+    assert torch.equal(queries, small.backward(state, sums.lse, grad)[0])
 
 
 def test_a_cold_temperature(small: ModuleType) -> None:

@@ -120,6 +120,19 @@ def test_the_others_do_not_train_the_head() -> None:
         assert bool((head.layers[3].weight.grad != 0).any()) is trains
 
 
+def test_a_key_that_was_never_made_of_what_its_slot_holds_is_made_at_once() -> None:
+    """A queue filled by hand, then one slot overwritten that nobody told of."""
+    refresh, queue, head, _ = prepared(0.1, [6, 4], [6, 4])
+    keys, held = refresh(copy.deepcopy(head), queue, NOTHING)
+    torch.testing.assert_close(keys, copy.deepcopy(head)(queue.rows), rtol=0, atol=0)
+    queue.push(torch.randn(1, 5), torch.tensor([1]), torch.tensor([77]))
+    (slot,) = (queue.index == 77).nonzero()[:, 0].tolist()
+    now, _ = refresh(copy.deepcopy(head).eval(), queue, NOTHING)
+    torch.testing.assert_close(now[slot], copy.deepcopy(head).eval()(queue.rows)[slot], rtol=0, atol=1e-6)
+    moved = (now != keys).any(1)
+    assert held.slots[moved].tolist() == sorted({slot, 1})  # and the second of the ten, whose turn it is
+
+
 def test_outside_training_every_key_is_made_anew_and_none_is_kept() -> None:
     refreshed, whole = task(Refresh(0.25)), task()
     trained(refreshed, 4)
