@@ -44,7 +44,7 @@ class Stacked:
         return self.pixels.shape[0]
 
     def __getitem__(self, i: int) -> Image.Image:
-        return Image.fromarray(self.pixels[i].permute(1, 2, 0).contiguous().numpy())
+        return Image.fromarray(self.pixels[i].permute(1, 2, 0).contiguous().cpu().numpy())
 
     def subset(self, indices: Tensor) -> "Stacked":
         """As `Images`."""
