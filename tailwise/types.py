@@ -62,11 +62,13 @@ class DenseOutput(Output):
     """What a network for pixels says: ``logits`` (V, B, h, w, C) become those of every pixel only where they are asked for."""
 
     size: tuple[int, int]  # H, W
+    covered: tuple[int, int] | None = None  # pixels that the h × w cells cover where they reach beyond the image
 
     def at_labels(self, view: int = 0) -> Tensor:
-        """(B, H, W, C), bilinear between the coarse ones."""
+        """(B, H, W, C), bilinear between the coarse ones; a view where the cells reach beyond the image."""
         coarse = self.logits[view].movedim(-1, 1)  # channels last, so that nothing is copied here, nor when it is flattened
-        return F.interpolate(coarse, self.size, mode="bilinear").movedim(1, -1)
+        full = F.interpolate(coarse, self.covered or self.size, mode="bilinear").movedim(1, -1)
+        return full[:, : self.size[0], : self.size[1]]
 
 
 class Model(Protocol):

@@ -14,8 +14,8 @@ ROOT = Path(tailwise.__file__).parent
 BASE = {"types", "counts", "rng"}
 STATE = {"queue", "teacher", "moments"}
 WORLD = {"models", "data", "metrics"}
-JUDGING = {"task", "priors", "evaluate"}
-JOBS = {"train", "report"}
+JUDGING = {"task", "priors", "evaluate", "inference"}
+JOBS = {"train", "report", "predict"}
 BELOW_LOSSES = BASE | {"distributed", "kernels", "files"} | STATE
 BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc"} | WORLD | JUDGING
 MAY_IMPORT = {
@@ -29,8 +29,8 @@ MAY_IMPORT = {
     **dict.fromkeys(JOBS, BELOW_JOBS | JOBS),
     **dict.fromkeys(("cli", "__init__"), BELOW_JOBS | JOBS),
 }
-ONLY_IN = {"lightning": {"train", "integrations"}, "torch.distributed": {"distributed"}, "timm": {"models"}}
-HEAVY = {"lightning", "timm", "pyarrow", "sklearn", "torchvision", "tensorboard", "rich"}
+ONLY_IN = {"lightning": {"train", "integrations"}, "torch.distributed": {"distributed"}, "timm": {"models"}, "segmentation_models_pytorch": {"models"}}
+HEAVY = {"lightning", "timm", "segmentation_models_pytorch", "jinja2", "pyarrow", "sklearn", "torchvision", "tensorboard", "rich"}
 
 
 def named(source: str) -> Iterator[str]:

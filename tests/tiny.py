@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tailwise import rng
-from tailwise.types import Batch, Output
+from tailwise.types import Batch, DenseOutput, Output
 
 FEATURES, SIDE, DIM = 5, 8, 6
 
@@ -51,7 +51,22 @@ class Pixels(nn.Module):
         return Output(logits.unflatten(0, views.shape[:2]), features.unflatten(0, views.shape[:2]), self.head.weight)
 
 
-MODELS = {"rows": Rows, "images": Images, "pixels": Pixels}
+class Dense(nn.Module):
+    """Images (V, B, 3, 8, 8) to logits and features of cells of 4 x 4 pixels."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.dim, self.classes = DIM, classes
+        self.backbone, self.head = nn.Conv2d(3, DIM, 4, stride=4), nn.Linear(DIM, classes)
+
+    def forward(self, views: Tensor) -> DenseOutput:
+        features = self.backbone(views.flatten(0, 1)).tanh().movedim(1, -1).unflatten(0, views.shape[:2])
+        return DenseOutput(self.head(features), features, self.head.weight, size=(SIDE, SIDE))
+
+
+MODELS = {"rows": Rows, "images": Images, "pixels": Pixels, "dense": Dense}
+MAPS = ("pixels", "dense")
+"""Those whose labels are maps."""
 
 
 def batch(kind: str, views: int, labels: Tensor, seed: int = 0, first: int = 0) -> Batch:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ TOLERATED = 0.01
 
 _PRECEDENCE = ("test", "val", "train")  # of two equal images, the split named first keeps its copy
 _TASK = 256  # images per task of the thread pool: small images decode faster than a task starts
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,9 @@ class Look:
 
 def decoded(sample: Sample) -> Look:
     """The close look: the image is read and decoded whole. Digest: the SHA-256 of its bytes."""
-    item = sample.data
-    if item is None:
-        return Look("missing")
-    try:
-        content = item if isinstance(item, bytes) else item.read_bytes()
-    except FileNotFoundError:
-        return Look("missing")
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
-        return Look(f"unreadable: {error}")
-    if not content:
-        return Look("empty file")
+    content, problem = content_of(sample.data)
+    if problem:
+        return Look(problem)
     digest = hashlib.sha256(content).digest()
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -68,10 +64,28 @@ def decoded(sample: Sample) -> Look:
                 image.load()
                 return Look("", digest, size)
             return Look("", digest, size, np.asarray(image if image.mode == "RGB" else to_rgb(image)))
-    except UnidentifiedImageError:
-        return Look("not an image")
     except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error, …
-        return Look("truncated" if "truncated" in str(error).lower() else f"unreadable: {error}")
+        return Look(problem_of(error))
+
+
+def content_of(item: Path | bytes | None) -> tuple[bytes, str]:
+    """The bytes of an item, or what keeps them from being read: one of the two is empty."""
+    if item is None:
+        return b"", "missing"
+    try:
+        content = item if isinstance(item, bytes) else item.read_bytes()
+    except FileNotFoundError:
+        return b"", "missing"
+    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
+        return b"", f"unreadable: {error}"
+    return content, "" if content else "empty file"
+
+
+def problem_of(error: Exception) -> str:
+    """What a decoder's error says of an image."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    return "truncated" if "truncated" in str(error).lower() else f"unreadable: {error}"
 
 
 def present(sample: Sample) -> Look:
@@ -115,11 +129,11 @@ def examine(
     Raises `TailwiseError` when more than 1 % of all samples are bad (``strict``: one), when fewer than two classes
     have training images, when val or test has a class that train lacks, and when a class loses its last one.
     """
-    looks = {split: _look_at_all(look, of_split) for split, of_split in samples.items()}
-    kept, issues = _sort_out(samples, looks)
+    looks = {split: look_at_all(look, of_split) for split, of_split in samples.items()}
+    kept, issues = sort_out(samples, looks)
     if issues and issues_path is not None:
         write_issues(issues, issues_path)
-    _refuse_if_many(name, issues, sum(map(len, samples.values())), strict, issues_path, advice)
+    refuse_if_many(name, issues, sum(map(len, samples.values())), strict, issues_path, advice)
     parts, hashed = {}, {}
     for split, of_split in samples.items():
         chosen = [of_split[i] for i in kept[split]]
@@ -141,14 +155,15 @@ def write_issues(issues: Iterable[Issue], path: str | Path) -> None:
         writer.writerows((issue.path, issue.split, issue.problem) for issue in issues)
 
 
-def _look_at_all(look: Callable[[Sample], Look], samples: Sequence[Sample]) -> list[Look]:
-    tasks = [samples[i : i + _TASK] for i in range(0, len(samples), _TASK)]
+def look_at_all(look: Callable[[S], T], samples: Sequence[S], task: int = _TASK) -> list[T]:
+    """``look`` at every sample, in their order, by a few threads that take ``task`` samples at a time."""
+    tasks = [samples[i : i + task] for i in range(0, len(samples), task)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata of images that it reads well
-        return [found for task in pool.map(lambda task: [look(sample) for sample in task], tasks) for found in task]
+        return [found for part in pool.map(lambda part: [look(sample) for sample in part], tasks) for found in part]
 
 
-def _sort_out(
+def sort_out(
     samples: Mapping[str, Sequence[Sample]], looks: Mapping[str, Sequence[Look]]
 ) -> tuple[dict[str, list[int]], list[Issue]]:
     """Positions of the usable samples by split, and the issues of the others."""
@@ -169,7 +184,8 @@ def _sort_out(
     return kept, issues
 
 
-def _refuse_if_many(name: str, issues: Sequence[Issue], total: int, strict: bool, path: str | Path | None, advice: str) -> None:
+def refuse_if_many(name: str, issues: Sequence[Issue], total: int, strict: bool, path: str | Path | None, advice: str) -> None:
+    """Raises `TailwiseError` when more than `TOLERATED` of all samples are bad (``strict``: one); ``path`` has the list."""
     if not issues or (not strict and len(issues) <= TOLERATED * total):
         return
     listed = f"; the list is in {path}" if path is not None else ""

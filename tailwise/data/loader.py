@@ -153,4 +153,4 @@ def _read(loader: TrainLoader | EvalLoader, steps: range, workers: int) -> Itera
 
 
 def _batch(split: Split, views: Views, index: Tensor, key: Tensor) -> Batch:
-    return Batch(views(split.images, index, key), split.labels[index], index, key)
+    return Batch(*views(split, index, key), index, key)

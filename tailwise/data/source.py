@@ -176,7 +176,7 @@ def stack_if_small(split: Split, limit: int = SMALL) -> Split:
         if image.size != (width, height):
             return split
         pixels[i] = torch.from_numpy(np.array(image))
-    return Split(Stacked(pixels.permute(0, 3, 1, 2).contiguous()), split.labels, split.groups)
+    return replace(split, images=Stacked(pixels.permute(0, 3, 1, 2).contiguous()))
 
 
 def class_name(c: int, names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,9 +23,9 @@ def hold_out(
     """Indices (kept, held) into ``labels`` (N,), each sorted: about ``fraction`` of each class is held, at least one image.
 
     With ``groups`` (N,) all images of a group go to one side, and each class keeps and holds at least one image; the
-    shares are then only near the fraction. With ``least`` = 0 a class that cannot be split is kept whole. A function of
-    its arguments alone; ``names`` only serve the errors. Raises `TailwiseError` for a fraction outside (0, 1), and with
-    ``least`` = 1 for a class with fewer than two images (or groups).
+    shares are then only near the fraction. With ``least`` = 0 a class that cannot be split is kept whole, so the rarest
+    classes may have nothing held. A function of its arguments alone; ``names`` only serve the errors. Raises
+    `TailwiseError` for a fraction outside (0, 1), and with ``least`` = 1 for a class with fewer than two images (or groups).
     """
     if not 0 < fraction < 1:
         raise TailwiseError(f"hold out: the fraction must lie between 0 and 1, got {fraction}")
@@ -44,6 +45,21 @@ def hold_out(
         chosen = _held_groups(labels, counts, wanted, seed, groups, names, least)
         held = torch.tensor([group in chosen for group in groups])
     return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
+
+
+def bursts(places: Sequence[tuple[Path, Path]]) -> list[str] | None:
+    """The group of each image of ``places`` (its class folder, its file): the folder below the class folder that it lies in.
+
+    Such folders are sequences or sites, so folders of one name are one group whatever their class, and an image that lies
+    in its class folder itself is a group of its own. None where no class has two such folders: then they are mere layout.
+    """
+    below = [file.relative_to(root).parts[:-1][:1] for root, file in places]
+    of_class: defaultdict[Path, set[str]] = defaultdict(set)
+    for (root, _), folder in zip(places, below, strict=True):
+        of_class[root].update(folder)
+    if not any(len(folders) > 1 for folders in of_class.values()):
+        return None
+    return [folder[0] if folder else str(file) for (_, file), folder in zip(places, below, strict=True)]
 
 
 def _held_groups(

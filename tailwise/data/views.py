@@ -10,13 +10,16 @@ from torch import Tensor
 
 from tailwise import rng
 from tailwise.data.augment import Augment, preset
-from tailwise.data.source import Images
+from tailwise.data.source import Images, Split
 
 
 class Views(Protocol):
-    """V views of the images at ``index`` (B,), drawn from ``key`` (B,) alone: (V, B, 3, H, W) float32, normalised."""
+    """V views (V, B, 3, H, W) float32, normalised, of the samples at ``index`` (B,), and the labels that fit them.
 
-    def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor: ...
+    Both are drawn from ``key`` (B,) alone. Labels are (B,) of images, and (B, H, W) of pixels, which move with a view.
+    """
+
+    def __call__(self, split: Split, index: Tensor, key: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,12 @@ class MultiView:
     augments: Sequence[Augment]
     normalise: Normalisation
 
-    def __call__(self, images: Images, index: Tensor, key: Tensor) -> Tensor:
+    def __call__(self, split: Split, index: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """As `Views`."""
+        return self.of(split.images, index, key), split.labels[index]
+
+    def of(self, images: Images, index: Tensor, key: Tensor) -> Tensor:
+        """The views alone: (V, B, 3, H, W) float32."""
         keys = rng.mix(key, torch.arange(len(self.augments), device=key.device)[:, None])
         pixels: dict[int, Tensor] = {}
         for augment in self.augments:

@@ -28,6 +28,7 @@ from tailwise.losses.rcl import RCL, RCLDenominator, RCLStandalone, standalone_c
 from tailwise.losses.rescom import ResCom, hard_contrastive
 from tailwise.losses.ride import RIDE
 from tailwise.losses.sade import SADE
+from tailwise.losses.samples import Balanced, Draw, Uniform
 from tailwise.losses.sharded import GMLSharded, sharded_mixture
 from tailwise.losses.supcon import NonNegativeSupCon, SupCon, supervised_contrastive
 from tailwise.losses.tsc import TSC
@@ -49,10 +50,12 @@ __all__ = [
     "SADE",
     "TSC",
     "VS",
+    "Balanced",
     "CentreSpread",
     "ClassBalanced",
     "Contrastive",
     "CrossEntropy",
+    "Draw",
     "Focal",
     "GMLLeaveOneOut",
     "GMLSharded",
@@ -76,6 +79,7 @@ __all__ = [
     "ResCom",
     "SupCon",
     "TwoBranch",
+    "Uniform",
     "WeightedSupCon",
     "Whole",
     "balanced_contrastive",

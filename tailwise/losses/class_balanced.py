@@ -5,12 +5,13 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import class_labels, full_precision, pointwise
+from tailwise.losses.objective import class_labels, pointwise
 from tailwise.losses.reweight import Reweighted
+from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
 
-@full_precision
+@by_rows
 def class_balanced(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """ℓ = w_y (log Σ_c e^(f_c) − f_y), per sample (M,), for logits (M, C), labels (M,) and class weights w (C,)."""
     return weights.to(logits.dtype)[labels] * cross_entropy(logits, labels)

@@ -9,6 +9,7 @@ from tailwise import distributed
 from tailwise.counts import Counts
 from tailwise.losses.heads import Projection
 from tailwise.losses.objective import Objective, require
+from tailwise.losses.samples import Balanced, Draw
 from tailwise.types import Batch, Model, Output
 
 
@@ -25,8 +26,8 @@ class Columns(NamedTuple):
 class Contrastive(Objective, ABC):
     """Works on unit rows that ``projector`` makes of the features.
 
-    ``width`` and ``hidden`` of the projection default to half and all of the feature width; ``pixels`` are drawn per
-    image of a dense task.
+    ``width`` and ``hidden`` of the projection default to half and all of the feature width; ``pixels`` says which of them
+    are drawn of each image of a dense task, by default `Balanced`.
     """
 
     def __init__(
@@ -36,11 +37,11 @@ class Contrastive(Objective, ABC):
         temperature: float = 0.1,
         width: int | None = None,
         hidden: int | None = None,
-        pixels: int | None = None,
+        pixels: Draw | None = None,
     ) -> None:
         super().__init__(counts, model)
         require(temperature > 0, f"{type(self).__name__}: temperature must be positive, got {temperature}")
-        self.temperature, self.pixels = temperature, pixels
+        self.temperature, self.pixels = temperature, pixels or Balanced()
         self.width, self.hidden = width or max(model.dim // 2, 1), hidden
         self.projector = Projection(model.dim, self.width, hidden)
 

@@ -4,11 +4,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tailwise.distributed import global_mean
-from tailwise.losses.objective import Objective, full_precision, pointwise
+from tailwise.losses.objective import Objective, pointwise
+from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Output
 
 
-@full_precision
+@by_rows
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """ℓ = log Σ_c e^(f_c) − f_y, per sample (M,), for logits (M, C) and labels (M,) or target distributions (M, C)."""
     return F.cross_entropy(logits, labels, reduction="none")

@@ -15,12 +15,13 @@ from tailwise.losses.cross_entropy import cross_entropy
 from tailwise.losses.embedding import EmbeddingTerm, LogTriplet, Pairs
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
-from tailwise.losses.samples import samples
+from tailwise.losses.rows import by_rows
+from tailwise.losses.samples import Balanced, Draw, ring_share, samples
 from tailwise.queue import ClassQueue
 from tailwise.types import Batch, Model, Output
 
 
-@full_precision
+@by_rows
 def logit_margin(logits: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
     """ℓ = log(1 + Σ_{j≠y} exp(Δ_yj + f_j − f_y)), per sample (M,), for a table of margins Δ (C, C).
 
@@ -79,12 +80,12 @@ class ELM(Objective):
         ramp: int = 5,
         queue_size: int | None = None,
         queue_floor: int = 4,
-        pixels: int | None = None,
+        pixels: Draw | None = None,
     ) -> None:
         super().__init__(counts, model)
         require(min(weight, gamma, tau, ramp) >= 0, "ELM: weight, gamma, tau and ramp must not be negative")
         self.embedding = embedding or LogTriplet()
-        self.weight, self.tau, self.ramp, self.pixels = weight, tau, ramp, pixels
+        self.weight, self.tau, self.ramp, self.pixels = weight, tau, ramp, pixels or Balanced()
         self.register_buffer("rarity", rarity_weights(self.counts, gamma).to(self.log_prior.dtype))
         self.register_buffer("ramped", torch.ones(()))
         size = queue_size or max(1024, queue_floor * model.classes)
@@ -110,7 +111,8 @@ class ELM(Objective):
         position = distributed.positions(labels)
         spread = embedding_spread(self.embedding, features[0], labels, keys, key_labels, position, self.counts, self.rarity)
         if self.training:
-            self.queue.push(F.normalize(features[0].detach().to(self.queue.rows.dtype), dim=-1), labels, index)
+            unit = F.normalize(features[0].detach().to(self.queue.rows.dtype), dim=-1)
+            self.queue.push(unit, labels, index, ring_share(batch))
         return {
             "cls": global_mean(logit_adjusted(logits, targets, self.log_prior, self.tau), weights),
             "emb": self.weight * self.ramped * global_mean(spread, labels >= 0),

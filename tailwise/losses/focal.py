@@ -6,12 +6,13 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import class_labels, pointwise, require
 from tailwise.losses.reweight import Reweighted
+from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
 
-@full_precision
+@by_rows
 def focal(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
     """ℓ = (1 − p_y)^γ (−log p_y) with p = softmax(f), per sample (M,), for logits (M, C), labels (M,) and γ ≥ 0.
 

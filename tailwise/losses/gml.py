@@ -12,7 +12,7 @@ from tailwise.losses.keys import KeyProjection, Whole
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.mixture import Likelihood, distillation, gaussian_mixture, posterior
 from tailwise.losses.objective import Objective, class_labels, pointwise, require
-from tailwise.losses.samples import samples
+from tailwise.losses.samples import Balanced, Draw, ring_share, samples
 from tailwise.queue import ClassQueue, Queue
 from tailwise.teacher import Ema, Teacher
 from tailwise.types import Batch, Model, Output
@@ -54,7 +54,7 @@ class GML(Objective):
         temperature_weight: float = 1.0,
         distillation_weight: float = 0.0,
         tau: float = 1.0,
-        pixels: int | None = None,
+        pixels: Draw | None = None,
         projection: KeyProjection | None = None,
     ) -> None:
         super().__init__(counts, model)
@@ -65,7 +65,7 @@ class GML(Objective):
         self.classifier_weight, self.contrast_weight, self.temperature_weight, self.distillation_weight = (
             classifier_weight, contrast_weight, temperature_weight, distillation_weight,
         )  # fmt: skip
-        self.tau, self.pixels = tau, pixels
+        self.tau, self.pixels = tau, pixels or Balanced()
         self.teacher = teacher or Ema(model)  # type: ignore[arg-type]  # a Model that is trained is a module
         width = width or max(model.dim // 2, 1)
         self.query_head = Projection(model.dim, width)
@@ -101,7 +101,7 @@ class GML(Objective):
         seen = self.teacher(batch.views[[2] if self.distillation_weight == 0 else [2, 0]])
         features, labels, index = samples(out.features[1:2], batch, self.pixels)
         raw, _, _ = samples(seen.features[:1], batch, self.pixels)  # the same places: the draw depends on batch.key
-        pushed = self.queue.push(raw[0], labels, index) if self.training else index[:0]
+        pushed = self.queue.push(raw[0], labels, index, ring_share(batch)) if self.training else index[:0]
         keys, held = self.projection(self.key_head, self.queue, pushed)
         of_queries, prior = (self.query_head(features[0]), labels, index), self.tau * self.log_prior
         of_keys = keys, held.labels, held.index, prior, held.filled, self.log_temperature

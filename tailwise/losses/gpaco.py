@@ -10,7 +10,7 @@ from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.objective import class_labels, require
 from tailwise.losses.paco import Parametric, parametric_contrastive
-from tailwise.losses.samples import samples
+from tailwise.losses.samples import ring_share, samples
 from tailwise.queue import FifoQueue
 from tailwise.types import Batch, Model, Output
 
@@ -49,7 +49,7 @@ class GPaCo(Parametric):
         rows, past = self.columns(features, labels), self.queue.read()
         keys, key_labels = torch.cat([rows.columns, past.keys]), torch.cat([rows.column_labels, past.labels])
         if self.training:
-            self.queue.push(rows.anchors[1::2], labels, index)
+            self.queue.push(rows.anchors[1::2], labels, index, ring_share(batch))
         logits = samples(out.logits, batch, self.pixels)[0].transpose(0, 1).flatten(0, 1)  # in the order of the anchors
         values = parametric_contrastive(
             logits, rows.anchors, rows.labels, keys, key_labels, rows.position, self.log_prior,

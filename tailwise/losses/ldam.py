@@ -5,8 +5,9 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import class_labels, pointwise, require
 from tailwise.losses.reweight import Reweighted
+from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
 
@@ -16,7 +17,7 @@ def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
     return max_margin * (size.min() / size) ** 0.25
 
 
-@full_precision
+@by_rows
 def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float) -> Tensor:
     """ℓ = cross-entropy of f − s m_y 1[c = y], per sample (M,), for logits (M, C), labels (M,), margins (C,) in cosine.
 

@@ -8,12 +8,13 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import Objective, class_labels, pointwise, require
+from tailwise.losses.rows import by_rows
 from tailwise.losses.vs import temperatures
 from tailwise.types import Batch, Model, Output
 
 
-@full_precision
+@by_rows
 def label_temperature(logits: Tensor, labels: Tensor, counts: Tensor, gamma: float) -> Tensor:
     """ℓ = cross-entropy of f / Δ_y, Δ_y = (n_max / n_y)^γ, per sample (M,), for logits (M, C), labels (M,), counts (C,).
 

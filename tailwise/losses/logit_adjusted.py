@@ -5,11 +5,12 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import Objective, full_precision, pointwise, require
+from tailwise.losses.objective import Objective, pointwise, require
+from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
 
-@full_precision
+@by_rows
 def logit_adjusted(logits: Tensor, labels: Tensor, log_prior: Tensor, tau: float = 1.0) -> Tensor:
     """ℓ = log Σ_c e^(f_c + τ log π_c) − (f_y + τ log π_y), per sample (M,).
 

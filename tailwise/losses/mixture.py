@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tailwise.kernels import ClassLSE, class_lse
 from tailwise.losses.objective import full_precision
+from tailwise.losses.rows import by_rows
 
 Likelihood = Callable[[ClassLSE, Tensor, Tensor], Tensor]
 """From `mixture_sums`, labels (B,) and keys per class (C,) to −log p(y | x) per query (B,): `posterior` or `left_out`."""
@@ -86,7 +87,7 @@ def gaussian_mixture(
     return Mixture(likelihood(lse, labels, filled), variance)
 
 
-@full_precision
+@by_rows
 def distillation(logits: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
     """T² KL(softmax(z'/T) ‖ softmax(z/T)) per sample (M,) for student z and teacher z' logits (M, C)."""
     student, target = (F.log_softmax(z / temperature, -1) for z in (logits, teacher))

@@ -10,7 +10,7 @@ from tailwise.counts import Counts
 from tailwise.distributed import gather_keys, positions
 from tailwise.losses.contrastive import Contrastive
 from tailwise.losses.objective import require
-from tailwise.losses.samples import samples
+from tailwise.losses.samples import ring_share, samples
 from tailwise.losses.two_branch import TwoBranch
 from tailwise.queue import FifoQueue
 from tailwise.teacher import Ema
@@ -58,7 +58,7 @@ class MomentumKeys(Contrastive, ABC):
         key_labels = torch.cat([gather_keys(labels), past.labels])
         key_index = torch.cat([gather_keys(index), past.index])
         if self.training:
-            self.queue.push(new, labels, index)
+            self.queue.push(new, labels, index, ring_share(batch))
         return Lookup(self.projector(features[0]), labels, index, keys, key_labels, key_index, positions(labels))
 
 

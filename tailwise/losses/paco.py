@@ -48,7 +48,7 @@ def parametric_contrastive(
     off = smoothing / max(classes - 1, 1)
     centre = (1 - off * classes) * scores.gather(1, own[:, None]).squeeze(1) + off * scores.sum(1)
 
-    bias = keys.new_full((keys.shape[0],), math.log(gamma)).masked_fill(~valid, -1e30)
+    bias = keys.new_full((keys.shape[0],), math.log(gamma)).masked_fill(~valid, -torch.inf)
     index = torch.arange(keys.shape[0], device=keys.device)
     lse = class_lse(queries, keys, bias, temperature, labels, key_labels, position, index)
     every = torch.logaddexp(scores.logsumexp(1), torch.logaddexp(lse.others, lse.own))

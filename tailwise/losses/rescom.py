@@ -10,7 +10,7 @@ from tailwise.counts import Counts, effective_number
 from tailwise.distributed import global_mean
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.objective import full_precision, require
-from tailwise.losses.samples import samples
+from tailwise.losses.samples import ring_share, samples
 from tailwise.losses.two_branch import TwoBranch
 from tailwise.queue import ClassQueue
 from tailwise.types import Batch, Model, Output
@@ -94,10 +94,10 @@ class ResCom(TwoBranch):
 
     def classification(self, out: Output, batch: Batch) -> Tensor:
         """The mean ℓ_LA of both views."""
-        labels = batch.labels.flatten().repeat(len(out.logits))
-        logits = torch.stack([out.at_labels(view) for view in range(len(out.logits))]).flatten(0, -2)
-        values = logit_adjusted(logits, labels.clamp(min=0), self.log_prior, self.tau)
-        return global_mean(values, labels >= 0)
+        views, labels = range(len(out.logits)), batch.labels.flatten()
+        logits = (out.at_labels(view).flatten(0, -2) for view in views)  # of one view after the other: never together
+        values = torch.cat([logit_adjusted(f, labels.clamp(min=0), self.log_prior, self.tau) for f in logits])
+        return global_mean(values, (labels >= 0).repeat(len(views)))
 
     def contrast(self, out: Output, batch: Batch) -> Tensor:
         """The mean weighted `hard_contrastive` of both views; while training, the first then enters the queue."""
@@ -108,5 +108,5 @@ class ResCom(TwoBranch):
             self.prior_weight * self.log_prior,
         )  # fmt: skip
         if self.training:
-            self.queue.push(rows.anchors[0::2], labels, index)
+            self.queue.push(rows.anchors[0::2], labels, index, ring_share(batch))
         return global_mean(self.rarity[rows.labels.clamp(min=0)] * values, rows.labels >= 0)

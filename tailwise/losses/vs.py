@@ -5,7 +5,8 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import Objective, class_labels, pointwise, require
+from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
 
@@ -15,7 +16,7 @@ def temperatures(counts: Tensor, gamma: float) -> Tensor:
     return (size.max() / size) ** gamma
 
 
-@full_precision
+@by_rows
 def vector_scaling(logits: Tensor, labels: Tensor, log_prior: Tensor, counts: Tensor, gamma: float, tau: float) -> Tensor:
     """ℓ = cross-entropy of f_c / Δ_c + τ log π_c, per sample (M,), for logits (M, C), labels (M,), log prior, counts (C,).
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tailwise.models.backbones import build
 from tailwise.models.classifiers import Cosine, Linear, Scaled
+from tailwise.models.dense import DenseNetwork
 from tailwise.models.model import CLASSIFIERS, Network
 from tailwise.models.resnet_cifar import ResNetCifar
 from tailwise.types import ExpertOutput, TailwiseError
@@ -20,8 +21,17 @@ def network(
     weights: str = "none",
     experts: int = 1,
     own_stages: int = 2,
+    decoder: str | None = None,
+    width: int = 256,
 ) -> Network:
-    """What a recipe or a saved run describes: a `Network`, or `Experts` where there are several."""
+    """What a recipe or a saved run describes: a `Network`, `Experts` where there are several, a `DenseNetwork` with a decoder.
+
+    Raises `TailwiseError` for several experts with a decoder.
+    """
+    if decoder is not None:
+        if experts != 1:
+            raise TailwiseError(f"model.experts: a network for pixels has one, got {experts}; leave out experts or decoder")
+        return DenseNetwork(decoder, backbone, classes, classifier, weights, width)
     if experts == 1:
         return Network(backbone, classes, classifier, weights)
     return Experts(backbone, classes, classifier, weights, experts, own_stages)

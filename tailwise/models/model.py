@@ -48,6 +48,8 @@ class Network(nn.Module):
             ("backbone", self.config["backbone"], trained.config["backbone"]),
             ("number of classes", self.classes, trained.classes),
             ("number of experts", self.config.get("experts", 1), trained.config.get("experts", 1)),
+            ("decoder", self.config.get("decoder", "none"), trained.config.get("decoder", "none")),
+            ("width", self.config.get("width", "none"), trained.config.get("width", "none")),
         ):
             if mine != theirs:
                 raise TailwiseError(f"model.start_from: its {what} is {theirs}, this one is {mine}; they must be the same")

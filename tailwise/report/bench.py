@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tailwise.report.text import GROUPS, group_edges, per_run, spread
-
-COLUMNS = ("method", "claimed", "n", "last epoch", "best epoch", *GROUPS, "seconds", "peak MB")
+from tailwise.report.figures import IMAGES, Figures, figures
+from tailwise.report.text import per_run, spread
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Row:
         claimed = str(self.about.get("claimed", ""))
         return claimed if claimed[:1].isdigit() else ""
 
-    def cells(self, overrides: Sequence[str]) -> list[str]:
+    def cells(self, overrides: Sequence[str], shown: Figures = IMAGES) -> list[str]:
         """The row as text, column by column."""
         star = "*" if self.differs(overrides) else ""
         failed = "failed" if self.failures and not self.results else ""
@@ -39,22 +38,33 @@ class Row:
             self.name + star,
             self.claim or "none",
             str(len(self.results)),
-            failed or spread((run["balanced"] for run in self.results), 100),
-            spread((best and best["balanced"] for best in (run.get("best_epoch") for run in self.results)), 100),
-            *(spread((run[group] for run in self.results), 100) for group in GROUPS),
+            failed or spread((run[shown.headline] for run in self.results), 100),
+            spread((best and best[shown.headline] for best in (run.get("best_epoch") for run in self.results)), 100),
+            *(spread(map(of, self.results), 100) for of in shown.columns.values()),
             spread(run.get("seconds") for run in self.results),
             spread(run.get("peak_memory_mb") for run in self.results),
         ]
 
 
+def columns(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The titles of the table's columns: its `figures` between others."""
+    return ("method", "claimed", "n", "last epoch", "best epoch", *_shown(rows).columns, "seconds", "peak MB")
+
+
+def _shown(rows: Sequence[Row]) -> Figures:
+    return figures(run for row in rows for run in row.results)
+
+
 def notes(rows: Sequence[Row], overrides: Sequence[str]) -> list[str]:
     """What stands under the table: protocol, sources of the claims, stars, failures."""
     results = {row.name: row.results for row in rows if row.results}
-    lines = ["Mean recall over classes of the test split in %, of the last epoch's model; mean ± sd over n seeds; n/a: none."]
+    everything = [run for runs in results.values() for run in runs]
+    shown = figures(everything)
+    lines = [f"{shown.about} of the test split in %, of the last epoch's model; mean ± sd over n seeds; n/a: none."]
     lines += ["Seconds: training of the row's own run, without the runs that it needs, such as a teacher or a first stage."]
     lines += ["Peak MB: of the GPU's memory, or, without one, of the whole process with its data and libraries."]
     lines += ["Best epoch: the highest on a validation split, where the recipe holds one out; it selects nothing."]
-    lines += [f"Training samples per class: {g}." for g in sorted({group_edges(r) for runs in results.values() for r in runs})]
+    lines += [f"{edges}." for edges in sorted(set(map(shown.edges, everything)))]
     lines += [
         f"{label}: {stated}." for label, key in (("Data", "data"), ("Epochs", "epochs")) if (stated := per_run(results, key))
     ]
@@ -79,8 +89,9 @@ def markdown(rows: Sequence[Row], overrides: Sequence[str] = ()) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(_escaped(cell).replace("|", "\\|") for cell in cells) + " |"
 
-    rule = "|" + "|".join(["---", *["---:"] * (len(COLUMNS) - 1)]) + "|"
-    table = [line(COLUMNS), rule, *(line(row.cells(overrides)) for row in rows)]
+    titles, shown = columns(rows), _shown(rows)
+    rule = "|" + "|".join(["---", *["---:"] * (len(titles) - 1)]) + "|"
+    table = [line(titles), rule, *(line(row.cells(overrides, shown)) for row in rows)]
     return "\n".join([*table, "", *(f"- {_escaped(note)}" for note in notes(rows, overrides))]) + "\n"
 
 
@@ -101,11 +112,11 @@ def html(rows: Sequence[Row], overrides: Sequence[str] = (), title: str = "Long-
     """The table and its notes as one page that needs nothing else."""
 
     def cells(row: Row) -> str:
-        first, *rest = (escape.escape(cell) for cell in row.cells(overrides))
+        first, *rest = (escape.escape(cell) for cell in row.cells(overrides, _shown(rows)))
         failed = ' class="failed"' if row.failures else ""
         return f'<tr{failed}><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>"
 
-    head = "".join(f'<th scope="col">{escape.escape(column)}</th>' for column in COLUMNS)
+    head = "".join(f'<th scope="col">{escape.escape(column)}</th>' for column in columns(rows))
     body = "\n".join(cells(row) for row in rows)
     items = "\n".join(f"<li>{escape.escape(note)}</li>" for note in notes(rows, overrides))
     return f"""<!doctype html>

@@ -13,13 +13,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tailwise.report.figures import IMAGES, SHOTS, figures
+
 WIDTH, NAME, GUTTER = 100, 20, 3
 """Of a table, of its first column at least, and between two columns (rich's own), in characters."""
 
 SHOWN = 20
 """A card lists every class up to this many, and above it only the ten of lowest recall."""
 
-GROUPS = ("many", "medium", "few")
 NOT_AVAILABLE = "n/a"
 
 
@@ -74,13 +75,13 @@ def per_run(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> str
 
 def _best_epoch(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The labelled best-epoch line of a group, if its runs have one."""
-    best = [run["best_epoch"] for run in runs if run.get("best_epoch")]
+    best, shown = [run["best_epoch"] for run in runs if run.get("best_epoch")], figures(runs)
     if not best:
         return []
     splits = " and ".join(dict.fromkeys(str(b["split"]) for b in best))
     epochs = ", ".join(str(b["epoch"]) for b in best)
-    balanced = spread((b["balanced"] for b in best), 100)
-    return [f"Best epoch on {splits}, not in the table: {name} {balanced} (epoch {epochs})."]
+    main = spread((b[shown.headline] for b in best), 100)
+    return [f"Best epoch on {splits}, not in the table: {name} {main} (epoch {epochs})."]
 
 
 def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -90,33 +91,29 @@ def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     of the groups, data and epochs (for each method where they differ, since such rows are not comparable), and a
     best-epoch line for each method whose runs state one.
     """
+    everything = [run for runs in results.values() for run in runs]
+    shown = figures(everything)
     rows = [
         [
             name,
             str(len(runs)),
-            *(spread((run[key] for run in runs), 100) for key in ("balanced", *GROUPS)),
-            spread(((run["worst"] or {}).get("recall") for run in runs), 100),
+            spread((run[shown.headline] for run in runs), 100),
+            *(spread(map(of, runs), 100) for of in shown.columns.values()),
+            spread(map(shown.worst, runs), 100),
             spread(run.get("seconds") for run in runs),
         ]
         for name, runs in results.items()
     ]
-    lines = [table(["method", "n", "all", *GROUPS, "worst class", "seconds"], rows), ""]
-    lines.append("Mean recall over classes in %, last epoch; mean ± sd over n seeds; n/a: no class in the group.")
-    groups = {group_edges(run) for runs in results.values() for run in runs}
-    lines += [f"Training samples per class: {group}." for group in sorted(groups)]
+    lines = [table(["method", "n", shown.title, *shown.columns, "worst class", "seconds"], rows), ""]
+    lines.append(f"{shown.about} in %, last epoch; mean ± sd over n seeds; n/a: no class in the group.")
+    lines += [f"{edges}." for edges in sorted({shown.edges(run) for run in everything})]
     for label, key in (("Data", "data"), ("Epochs", "epochs")):
         stated = per_run(results, key)
         lines += [f"{label}: {stated}."] if stated else []
     return "\n".join(lines + [line for name, runs in results.items() for line in _best_epoch(name, runs)]) + "\n"
 
 
-def group_edges(result: Mapping[str, Any]) -> str:
-    """The shot groups of a result with their edges and numbers of classes."""
-    edges, sizes = result["edges"], result["classes_in_group"]
-    return ", ".join(f"{g} {edges[g]} ({sizes[g]} {'class' if sizes[g] == 1 else 'classes'})" for g in GROUPS)
-
-
-def _figures(figures: Mapping[str, float | None], sign: str = "") -> str:
+def _row(figures: Mapping[str, float | None], sign: str = "") -> str:
     return "   ".join(f"{name} {percent(value, sign)}" for name, value in figures.items())
 
 
@@ -136,38 +133,47 @@ def _classes(result: Mapping[str, Any]) -> str:
     return f"{title}\n{table(['class', 'train', 'test', 'recall', 'precision'], rows)}"
 
 
+def heading(result: Mapping[str, Any]) -> list[str]:
+    """The first lines of a card: what the run was, where the result block says so."""
+    head = [f"{key} {result[key]}" for key in ("recipe", "data", "seed", "epochs") if key in result]
+    head += [f"{result['seconds']:.1f} seconds"] if "seconds" in result else []
+    title = "Result of the last epoch, in %"
+    return [", ".join(head) or title, *([title] if head else []), ""]
+
+
+def listed(facts: Mapping[str, str]) -> list[str]:
+    """A line for each fact, their values below one another."""
+    wide = max(map(len, facts))
+    return [f"{label:<{wide}}  {value}" for label, value in facts.items()]
+
+
 def card(result: Mapping[str, Any]) -> str:
-    """One run in full: its figures, then every class, or the ten of lowest recall when there are more than 20.
+    """One run whose samples are images in full: its figures, then every class, or the ten of lowest recall when there are more than 20.
 
     Beside the result block it shows what a run adds to it: ``recipe``, ``data``, ``seed``, ``epochs``, ``seconds`` and
     the ``best_epoch``, labelled.
     """
-    head = [f"{key} {result[key]}" for key in ("recipe", "data", "seed", "epochs") if key in result]
-    head += [f"{result['seconds']:.1f} seconds"] if "seconds" in result else []
-    shots = {group: result[group] for group in GROUPS}
+    shots = {group: result[group] for group in SHOTS}
     gap, post_hoc, best = result["gap"], result["post_hoc"], result.get("best_epoch")
     facts = {
         "test samples": str(result["n_test"]),
         "balanced accuracy": percent(result["balanced"]),
         "overall accuracy": percent(result["overall"]),
-        "by shots": _figures(shots),
-        "groups": group_edges(result) + " by training samples",
-        "by thirds": _figures(result["thirds"]),
+        "by shots": _row(shots),
+        "groups": IMAGES.edges(result),
+        "by thirds": _row(result["thirds"]),
         "worst class": _worst(result),
         "harmonic mean": percent(result["harmonic"]),
         "geometric mean": percent(result["geometric"]),
         "macro-F1": percent(result["macro_f1"]),
-        "ECE": _figures(result["ece"]),
+        "ECE": _row(result["ece"]),
         "top-5": percent(result["top5"]),
-        "train - test gap": _figures(gap, "+") if gap else NOT_AVAILABLE,
+        "train - test gap": _row(gap, "+") if gap else NOT_AVAILABLE,
         "post-hoc": f"balanced {percent(post_hoc['balanced'])}   overall {percent(post_hoc['overall'])}   "
-        f"{_figures({g: post_hoc[g] for g in GROUPS})}   worst {_worst(post_hoc)}"
+        f"{_row({g: post_hoc[g] for g in SHOTS})}   worst {_worst(post_hoc)}"
         if post_hoc
         else f"{NOT_AVAILABLE} (the logits carry no prior)",
     }
     if best:
         facts["best epoch"] = f"{percent(best['balanced'])} at epoch {best['epoch']} on {best['split']}, not the result"
-    wide = max(map(len, facts))
-    lines = [f"{label:<{wide}}  {value}" for label, value in facts.items()]
-    title = "Result of the last epoch, in %"
-    return "\n".join([", ".join(head) or title, *([title] if head else []), "", *lines, "", _classes(result)]) + "\n"
+    return "\n".join([*heading(result), *listed(facts), "", _classes(result)]) + "\n"

@@ -1,26 +1,22 @@
 """What a recipe's training is made of: the task, its batches, the precision; knows nothing of methods, nor of Lightning."""
 
-from typing import Any, Literal, cast
+from typing import Any
 
 import torch
 
 from tailwise import distributed
 from tailwise.data.loader import TrainLoader
-from tailwise.models import Saved, network
+from tailwise.models import Saved
 from tailwise.task import Task
-from tailwise.train.prepare import Prepared
+from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine, Recipe
-
-CHECK_BATCH = 512
-"""Images per step when judging."""
 
 
 def build_task(recipe: Recipe, prepared: Prepared) -> Task:
     """The model and its objective, weights drawn from the recipe's seed or taken from the run to start from."""
     torch.manual_seed(recipe.seed)
     net = recipe.model
-    classifier = cast(Literal["linear", "cosine", "scaled"], net.classifier)  # settled
-    model = network(net.backbone, len(prepared.names), classifier, net.weights, net.experts)
+    model = prepared.network(net)
     if net.start_from is not None:
         model.load_stage(Saved(net.start_from).network, classifier=net.reinitialise != "classifier")
     if net.freeze == "backbone":

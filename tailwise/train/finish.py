@@ -1,42 +1,75 @@
-"""From a trained task to the model that is shipped: the prior that it carries, the post-hoc step, its two files."""
+"""From a trained task to the model that is shipped: the prior it carries, the post-hoc step, its calibration, its files."""
 
 import sys
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from tailwise.data.loader import EvalLoader
+from tailwise import calibrate, conformal
+from tailwise.counts import absent
 from tailwise.data.samplers import Sampler, Shuffled
-from tailwise.evaluate import collect
 from tailwise.losses import Objective
 from tailwise.models import Network, Saved, save
 from tailwise.posthoc import Validation
+from tailwise.priors import adjust
 from tailwise.task import Task
-from tailwise.train.engine import CHECK_BATCH
-from tailwise.train.prepare import Prepared
-from tailwise.train.recipe import Recipe
+from tailwise.train.prepared import Prepared
+from tailwise.train.recipe import Engine, Recipe
 from tailwise.train.run import Run
+from tailwise.types import IGNORE
 
 
 def finish(task: Task, run: Run, recipe: Recipe, prepared: Prepared) -> None:
-    """Apply the recipe's post-hoc step to the trained model, and write ``model.safetensors`` and ``model.json``."""
+    """Apply the recipe's post-hoc step to the trained model, calibrate it, and write the files that are shipped.
+
+    ``model.safetensors`` and ``model.json``; and where there is a validation split, what `tailwise.calibrate` and
+    `tailwise.conformal` learn from it: ``calibration`` in ``model.json``, and ``validation.safetensors``.
+    """
     step, model = recipe.post_hoc, cast(Network, task.model)
-    validation = _validation(model, prepared) if step.reads_validation else None
+    before = _validation(model, prepared, recipe.engine) if step.reads_validation else None
     if recipe.epochs:
         carried = carried_log_prior(task.objective, recipe.sampler, recipe.epochs)
     else:  # nothing was trained, so the logits are those of the run that it starts from
         carried = torch.tensor(Saved(cast(str, recipe.model.start_from)).about["carried_log_prior"])
-    carried, chosen = step(model, validation, prepared.counts, carried)
+    carried, chosen = step(model, before, prepared.counts, carried)
+    after = _validation(model, prepared, recipe.engine)
     about = {
-        "classes": prepared.names,
-        "image_size": prepared.size,
-        "normalisation": {"mean": prepared.normalise.mean, "std": prepared.normalise.std},
-        "train_counts": prepared.counts,
+        **prepared.about(),
         "carried_log_prior": carried.detach().cpu(),
         "post_hoc": {type(step).__name__: chosen},
+        "calibration": None if after is None else _calibrated(after, carried.detach().cpu(), prepared.counts, run),
     }
     save(model, run.path, about)
+
+
+def _validation(model: Network, prepared: Prepared, engine: Engine) -> Validation | None:
+    """The model's logits of the validation split, computed on a GPU where the engine may use one; None without such a split."""
+    if prepared.checked_name != "val":
+        return None
+    home = next(model.parameters()).device
+    try:
+        return prepared.validation(model.cuda() if torch.cuda.is_available() and engine.accelerator != "cpu" else model)
+    except NotImplementedError:  # samples whose logits are too many to keep
+        return None
+    finally:
+        model.to(home)
+
+
+def _calibrated(validation: Validation, carried: Tensor, counts: Tensor, run: Run) -> dict[str, Any] | None:
+    """What ``model.json`` says of the calibration; writes the summary of the held-out samples beside it.
+
+    None where no sample is of a class that can be predicted, and of a model that diverged, which its judge says.
+    """
+    absence = absent(counts)
+    known = (validation.labels != IGNORE) & ~absence[validation.labels.clamp(min=0)]
+    logits, labels = validation.logits[known].cpu(), validation.labels[known].cpu()
+    if not len(labels) or not bool(logits.isfinite().all()):
+        return None
+    logits = adjust(logits, carried, absent=absence)
+    conformal.write(conformal.held_out(logits, labels), run.path)
+    calibration, losses = calibrate.choose(logits, labels, absence)
+    return {**calibration._asdict(), "samples": len(labels), "validation_loss": losses}
 
 
 def carried_log_prior(objective: Objective, sampler: Sampler, epochs: int) -> Tensor:
@@ -62,10 +95,3 @@ def warn_of_double_correction(objective: Objective, sampler: Sampler, epochs: in
             "twice; use one of the two",
             file=sys.stderr,
         )
-
-
-def _validation(model: Network, prepared: Prepared) -> Validation | None:
-    if prepared.checked_name != "val":
-        return None
-    loader = EvalLoader(prepared.checked, prepared.plain(), batch_size=CHECK_BATCH)
-    return Validation(*collect(model, loader))

@@ -18,7 +18,8 @@ from tailwise.train import needs, parse
 from tailwise.train.engine import build_task
 from tailwise.train.finish import finish, warn_of_double_correction
 from tailwise.train.judge import judge_run
-from tailwise.train.prepare import Prepared, prepare
+from tailwise.train.prepare import prepare
+from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Data, Recipe
 from tailwise.train.run import (
     CHECKPOINT,
@@ -168,6 +169,7 @@ def _rehearse(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
     """Build all that training will: a mistake must not cost an older run, nor the time of a teacher."""
     start = None if needs.NEEDED.search(recipe.model.start_from or "") else recipe.model.start_from  # else not there yet
     recipe = replace(recipe, model=replace(recipe.model, start_from=start), epochs=max(recipe.epochs, 1))
+    prepared.check(recipe)
     task = build_task(recipe, prepared)
     prepared.views(task.objective.views)
     with _lasting():  # Lightning, after all mistakes that can be found without it
@@ -208,4 +210,4 @@ def _same_data(run: Run, prepared: Prepared) -> None:
 def _command() -> str:
     """How this process was started."""
     program = Path(sys.argv[0]).name
-    return " ".join(["tailwise" if program in ("tailwise", "cli.py") else program, *sys.argv[1:]])
+    return " ".join(["tailwise" if program in ("tailwise", "__main__.py") else program, *sys.argv[1:]])

@@ -1,6 +1,6 @@
 """The whole trainer, for every method: Lightning around `Task`, without a branch on the method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -16,7 +16,7 @@ from tailwise.types import Batch, TailwiseError
 
 
 class Learner(LightningModule):
-    """Steps a task. ``judged`` names the split that is looked at between epochs: it is logged, never selected on."""
+    """Steps a task. Between epochs ``look`` turns the tally of a split into figures: they are logged, never selected on."""
 
     def __init__(
         self,
@@ -24,12 +24,12 @@ class Learner(LightningModule):
         loader: Callable[[torch.device], TrainLoader],
         optimizer: Callable[[torch.nn.Module], torch.optim.Optimizer],
         schedule: Schedule,
-        judged: str,
+        look: Callable[[Tensor], Mapping[str, Tensor]],
     ) -> None:
         super().__init__()
-        self.task, self.loader, self.optimizer, self.schedule, self.judged = task, loader, optimizer, schedule, judged
+        self.task, self.loader, self.optimizer, self.schedule, self.look = task, loader, optimizer, schedule, look
         self.terms = Terms()
-        self.answers: list[tuple[Tensor, Tensor]] = []
+        self.tallies: list[Tensor] = []
 
     def configure_optimizers(self) -> Any:
         optimizer, epochs = self.optimizer(self.task), self.trainer.max_epochs or 1
@@ -68,10 +68,9 @@ class Learner(LightningModule):
             raise TailwiseError(f"training: {bad[0]} is not finite after step {self.global_step}, not saved; lower optim.lr")
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.answers.append((self.task.model(batch.views[:1]).at_labels().argmax(-1), batch.labels))
+        found = self.task.model(batch.views[:1]).at_labels().argmax(-1)
+        self.tallies.append(metrics.tally(found, batch.labels, self.task.objective.counts.numel()))
 
     def on_validation_epoch_end(self) -> None:
-        predictions, labels = (torch.cat(of).cpu() for of in zip(*self.answers, strict=True))
-        recalls = metrics.recalls(metrics.tally(predictions, labels, self.task.objective.counts.numel()))
-        self.log(f"{self.judged}_balanced", recalls.nanmean().float(), prog_bar=True)
-        self.answers.clear()
+        self.log_dict(dict(self.look(torch.stack(self.tallies).sum(0).cpu())), prog_bar=True)
+        self.tallies.clear()

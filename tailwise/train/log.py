@@ -1,10 +1,13 @@
-"""What a run says while it trains: ``metrics.jsonl`` and ``metrics.csv``, a progress bar, or a line per epoch."""
+"""What a run says while it trains: ``metrics.jsonl``, loggers by name, a progress bar, or a line per epoch."""
 
 import csv
+import importlib.util
 import json
+import os
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from tailwise.train.run import METRICS, rows
+from tailwise.types import TailwiseError
 
 
-class RunLogger(Logger):
-    """Appends rows to ``metrics.jsonl``, also after a resume; ``metrics.csv`` is the same as a table."""
+class Rows(Logger):
+    """Appends rows to ``metrics.jsonl``, also after a resume."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -40,6 +44,10 @@ class RunLogger(Logger):
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps({"step": step, **{k: _plain(v) for k, v in metrics.items()}}) + "\n")
 
+
+class RunLogger(Rows):
+    """`Rows`, and at the end ``metrics.csv``, the same as a table."""
+
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the table."""
@@ -49,6 +57,41 @@ class RunLogger(Logger):
             table = csv.DictWriter(file, columns)
             table.writeheader()
             table.writerows(logged)
+
+
+def loggers(names: Sequence[str], folder: Path) -> list[Logger]:
+    """The run's own log, `Rows`, and those that are named.
+
+    - ``csv``: the log as ``metrics.csv`` too.
+    - ``tensorboard``: event files in ``tensorboard/``.
+    - ``wandb``: Weights & Biases, files in ``wandb/``; the project is that of WANDB_PROJECT, else tailwise.
+    - ``mlflow``: to MLFLOW_TRACKING_URI, else ``./mlruns``; the experiment is that of MLFLOW_EXPERIMENT_NAME, else tailwise.
+
+    The run is called like its folder there; a resumed one begins anew with the last two. Raises `TailwiseError` for another
+    name, and for one whose library is not installed.
+    """
+    if unknown := [name for name in names if name not in ("csv", "tensorboard", "wandb", "mlflow")]:
+        raise TailwiseError(f"engine.loggers: {unknown[0]!r} unknown; take csv, tensorboard, wandb, mlflow")
+    for name in names:
+        if name != "csv" and importlib.util.find_spec(name) is None:
+            raise TailwiseError(f"engine.loggers: {name} is not installed; run pip install {name}, or leave it out")
+    made: list[Logger] = [RunLogger(folder) if "csv" in names else Rows(folder)]
+    if "tensorboard" in names:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        made.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    if "wandb" in names:
+        from lightning.pytorch.loggers import WandbLogger
+
+        project = os.environ.get("WANDB_PROJECT", "tailwise")
+        made.append(WandbLogger(name=folder.name, save_dir=folder, project=project))
+    if "mlflow" in names:
+        from lightning.pytorch.loggers import MLFlowLogger
+
+        # Not inside the folder: its constructor writes, and a run's folder must be empty before it begins
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "tailwise")
+        made.append(MLFlowLogger(experiment, run_name=folder.name))
+    return made
 
 
 def _plain(value: float) -> float | int:

@@ -17,11 +17,40 @@ MakeObjective = Callable[[Tensor, Model], Objective]
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """How images with masks are read. Says nothing for other data.
+
+    Args:
+        ignore: the mask value that stands for no class; by default what the source says, else 255.
+        short_side: images are resized so that their short side has so many pixels, in training and in judging, which is done
+            at the resolution of the masks; by default they stay as they are.
+        scales: training images are resized by a random factor between these two.
+        max_share: a training crop is drawn again, up to ten times, while one class has more than this share of its pixels.
+        window: side of the square that slides over larger images in judging; by default an image goes through whole.
+        flip: judge the mean of an image and its mirror image.
+        boundary: tolerance of the boundary F-score as a share of the image's diagonal; by default it is not computed.
+    """
+
+    ignore: int | None = None
+    short_side: int | None = None
+    scales: tuple[float, float] = (0.5, 2.0)
+    max_share: float = 0.75
+    window: int | None = None
+    flip: bool = False
+    boundary: float | None = None
+
+    def __post_init__(self) -> None:
+        _check("data.pixels", 1, short_side=self.short_side or 1, window=self.window or 1)
+        _check("data.pixels", 0, ignore=self.ignore or 0, boundary=self.boundary or 0.0)
+
+
+@dataclass(frozen=True)
 class Data:
     """Which images, and how they are made long-tailed, split and augmented.
 
     Args:
-        source: digits, cifar10, cifar100, a parquet file or folder, a folder of class folders, a .txt listing or a .csv.
+        source: digits, cifar10, cifar100, a parquet file or folder, a folder of class folders, a .txt listing or a .csv; of
+            images with masks a parquet folder, images/ beside masks/, or the folders of ADE20K or Cityscapes.
         imbalance_factor: make the training set long-tailed: largest over smallest class, at least 1.
         profile: shape of the long tail: exponential, or a step half-way through the classes.
         largest: images of the largest class; by default as many as the data allow.
@@ -31,9 +60,13 @@ class Data:
         validation: share of each class held out of the training set; 0 takes none, and a class of one image is left whole.
             Ignored where the source has a validation split.
         test: share of each class held out for the test where the source has no test split.
+        groups: keep never puts images of one group on both sides of a split: those of one group, site or sequence in a .csv,
+            or of one folder below the class folders; ignore takes images one by one.
         views: one augmentation per view; the last one serves all further views that the objective needs. By default shift
-            for digits, crop_flip up to 64 pixels, resized_crop_flip above.
-        image_size: side of the square that the model sees, in pixels; by default the data's own when small, else 224.
+            for digits, crop_flip up to 64 pixels, resized_crop_flip above, and photometric colours where there are masks.
+        image_size: side of the square that the model sees, in pixels; by default the data's own when small, else 224; where
+            there are masks, the side of a training crop, by default 512 or the short side.
+        pixels: how images with masks are read.
         strict: refuse the data at the first bad image instead of skipping up to 1 %.
         download: where torchvision's data sets are kept.
     """
@@ -47,8 +80,10 @@ class Data:
     subset_seed: int = 0
     validation: float = 0.1
     test: float = 0.2
+    groups: Literal["keep", "ignore"] = "keep"
     views: tuple[str | dict[str, dict[str, Any]], ...] = ()
     image_size: int | None = None
+    pixels: Pixels = field(default_factory=Pixels)
     strict: bool = False
     download: str = "~/.cache/tailwise"
 
@@ -63,7 +98,10 @@ class Net:
 
     Args:
         backbone: resnet20, resnet32, resnet56, … for small images, or any model of timm; auto is resnet32 up to 64 pixels,
-            resnet50 above.
+            resnet50 above. With a decoder, an encoder of timm that has a pyramid of features.
+        decoder: what makes a feature for every pixel: upernet, deeplabv3plus, fpn, unet; auto is upernet where the data
+            have masks, and none where they have labels.
+        width: channels of the decoder's widest layers, a multiple of 64.
         classifier: linear, cosine with scale 30, or scaled: a frozen linear one whose classes learn a scale; auto is what
             the objective is made for.
         experts: how many last stages and classifiers share the early stages of the backbone; their mean is the model.
@@ -71,31 +109,46 @@ class Net:
         start_from: the folder of a trained run whose network this one starts from, such as ${needs.NAME}.
         reinitialise: none, or classifier: then only the backbone is taken from there.
         freeze: none, or backbone: then it stays as it is, norms included, and only the classifier is trained.
+        adapter: none, or lora: then a pretrained vision transformer keeps its weights, and only low-rank terms of its
+            attention layers, its norms and the classifier are trained; what is shipped has them merged.
+        head: how a cosine classifier starts: random, or class_means of the features of some training images.
     """
 
     backbone: str = "auto"
+    decoder: str = "auto"
+    width: int = 256
     classifier: Literal["auto", "linear", "cosine", "scaled"] = "auto"
     experts: int = 1
     weights: str = "none"
     start_from: str | None = None
     reinitialise: Literal["none", "classifier"] = "none"
     freeze: Literal["none", "backbone"] = "none"
+    adapter: Literal["none", "lora"] = "none"
+    head: Literal["random", "class_means"] = "random"
 
     def __post_init__(self) -> None:
         _check("model", 1, experts=self.experts)
+        if self.adapter == "none":
+            return
+        if self.experts > 1 or self.freeze != "none" or self.start_from is not None:
+            raise TailwiseError("recipe: model.adapter goes with one expert, without model.freeze and without model.start_from")
+        if self.weights == "none":
+            raise TailwiseError("recipe: model.adapter keeps the weights it finds; set model.weights, pretrained or a file")
 
 
 @dataclass(frozen=True)
 class Optim:
-    """Stochastic gradient descent with momentum.
+    """The optimizer.
 
     Args:
+        rule: sgd, with momentum, or adamw.
         lr: peak learning rate.
         momentum: of SGD.
-        nesterov: look ahead.
+        nesterov: look ahead; of SGD.
         weight_decay: on parameters with two or more axes; biases, norms and temperatures are never decayed.
     """
 
+    rule: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.1
     momentum: float = 0.9
     nesterov: bool = False
@@ -149,7 +202,12 @@ class Recipe:
         schedule: how the learning rate moves.
         post_hoc: what is done to the trained classifier before it is judged and shipped.
         epochs: passes over the training set; 0 trains nothing and judges what model.start_from and post_hoc make.
-        batch_size: samples per step and process; by default a sixteenth of the training set, within 16 to 128.
+        steps: end the only epoch after so many steps, for data too large to be seen once; needs epochs 1.
+        max_minutes: bound on the time of the whole run, judging included, over all resumes. Where the epochs would take longer,
+            as many as fit are planned before training, with the learning rate falling over those; a slower machine than
+            measured ends training on the way.
+        batch_size: samples per step and process; by default a sixteenth of the training set, within 16 to 128, less where
+            memory is short.
         seed: of the weights, the order and the augmentation.
     """
 
@@ -163,13 +221,20 @@ class Recipe:
     schedule: Schedule = field(default_factory=Cosine)
     post_hoc: PostHoc = field(default_factory=Unchanged)
     epochs: int = 30
+    steps: int | None = None
+    max_minutes: float | None = None
     batch_size: int | None = None
     seed: int = 0
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
         _check("", 0, epochs=self.epochs)
-        _check("", 1, batch_size=1 if self.batch_size is None else self.batch_size)
+        _check(
+            "", 1, batch_size=1 if self.batch_size is None else self.batch_size, steps=1 if self.steps is None else self.steps
+        )
+        _check("", 0, max_minutes=self.max_minutes or 0.0)
+        if self.steps is not None and self.epochs > 1:
+            raise TailwiseError(f"recipe: steps are those of the only epoch, got {self.epochs} epochs; set epochs 1")
         if self.epochs == 0 and self.model.start_from is None:
             raise TailwiseError("recipe: epochs 0 trains nothing, so model.start_from must name a trained run")
 

@@ -13,6 +13,7 @@ import yaml
 
 from tailwise.files import write_whole
 from tailwise.models import Saved
+from tailwise.report.figures import figures
 from tailwise.types import TailwiseError
 
 RECIPE, MANIFEST, RESULT, METRICS, CHECKPOINT, ISSUES = (
@@ -62,7 +63,7 @@ class Run:
     def result(self) -> dict[str, Any]:
         """The judgement of the last epoch's model on the test split."""
         result = self._json(RESULT)
-        if not isinstance(result, dict) or (lacking := {"recipe", "seed", "balanced", "many", "worst"} - result.keys()):
+        if not isinstance(result, dict) or (lacking := {"recipe", "seed", "worst", figures([result]).headline} - result.keys()):
             what = f"no {min(lacking)} in it" if isinstance(result, dict) else "no judgement"
             advice = f"delete it, then `tailwise fit --resume {self.path}`"
             raise TailwiseError(f"{self.path / RESULT}: not a result ({what}); {advice}")

@@ -1,15 +1,40 @@
 """What a recipe leaves open, decided by the data, the objective and the hardware, so that ``recipe.yaml`` says it all."""
 
+import functools
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
-from tailwise.data.source import SMALL
 from tailwise.losses import Objective
+from tailwise.train import parse
+from tailwise.train.choose import Choice, said
 from tailwise.train.engine import precision
-from tailwise.train.prepare import Prepared
+from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine
+from tailwise.types import TailwiseError
+
+
+def first_choice(words: Sequence[str]) -> dict[str, Any]:
+    """The objective of a run whose user names no recipe and nothing that goes against it: it names the run, before its data."""
+    return {} if said(words) & {"objective", "sampler", "post_hoc"} else {"objective": {"class_path": "LogitAdjusted"}}
+
+
+def unsaid(record: Namespace, words: Sequence[str], prepared: Prepared) -> tuple[Namespace, Prepared, tuple[Choice, ...]]:
+    """A record made of the ``words`` of a command line alone, the rest chosen from the data instead of by fixed defaults.
+
+    Gives the record, the data as it reads them, and what was chosen, which is said on standard error, a line each.
+    """
+    chosen = prepared.choices(record, said(words))
+    record = parse.resolve(functools.reduce(parse.overlay, (choice.keys for choice in chosen), first_choice(words)), words)
+    size, presets = record.data.image_size or prepared.size, tuple(record.data.views) or prepared.presets
+    if chosen and record.engine.progress != "none":
+        print("chosen from the data, with the option that changes it:", *chosen, sep="\n  ", file=sys.stderr)
+    return record, replace(prepared, size=size, presets=presets), chosen
 
 
 def settle(record: Namespace, prepared: Prepared) -> Namespace:
@@ -19,11 +44,15 @@ def settle(record: Namespace, prepared: Prepared) -> Namespace:
     settled.data.source = str(source.resolve()) if source.exists() else record.data.source
     settled.data.image_size, settled.data.views = prepared.size, prepared.presets
     if record.model.backbone == "auto":
-        settled.model.backbone = "resnet32" if prepared.size <= SMALL else "resnet50"
+        settled.model.backbone = prepared.backbone
+    if record.model.decoder == "auto":
+        settled.model.decoder = prepared.decoder
     if record.model.classifier == "auto":
         settled.model.classifier = objective_class(record).classifier
     if record.batch_size is None:
-        settled.batch_size = min(max(len(prepared.train.labels) // 16, 16), 128)
+        settled.batch_size = prepared.batch_size
+    if settled.model.decoder != "none" and settled.model.adapter != "none":
+        raise TailwiseError("model.adapter: a network for pixels is trained whole; leave it out")
     settled.engine.precision = precision(Engine(**vars(record.engine)))
     return settled
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from contract.subjects import COUNTS, OBJECTIVES, arguments, build, loss_of
-from tiny import MODELS, batch
+from tiny import MAPS, MODELS, batch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tailwise.losses import Objective
+from tailwise.losses import Balanced, Objective
 from tailwise.task import Task
 from tailwise.types import IGNORE, Batch
 
@@ -21,6 +21,7 @@ SHARES = {  # which of the eight samples are unlabelled, in each of the three st
     "rows": ([], [], []),
     "images": ([], [], []),
     "pixels": ([0, 5], [], [1]),
+    "dense": ([2], [7], []),
     "uneven": ([0, 1, 2, 5], [7], [3, 4]),
     "empty_ranks": ([0, 1, 2, 3], [6, 7], [4, 5, 6, 7]),
     "nobody": ([], list(range(BATCH)), [2]),
@@ -52,7 +53,7 @@ def run_name(cls: type[Objective], share: str, dtype: torch.dtype) -> str:
 
 def whole_batch(share: str, step: int, views: int) -> Batch:
     kind = share if share in MODELS else "rows"
-    shape = (BATCH, 8, 8) if kind == "pixels" else (BATCH,)
+    shape = (BATCH, 8, 8) if kind in MAPS else (BATCH,)
     labels = torch.randint(0, len(COUNTS), shape, generator=torch.Generator().manual_seed(step))
     labels[SHARES[share][step]] = IGNORE
     return batch(kind, views, labels, seed=step, first=BATCH * step)
@@ -73,7 +74,8 @@ def distribute(task: Task) -> DistributedDataParallel:
 def train(cls: type[Objective], share: str, dtype: torch.dtype, rank: int = 0, world: int = 1) -> dict[str, Tensor]:
     """The state and the losses after a few steps, without batch statistics."""
     with precision(dtype):
-        task = build(cls, share if share in MODELS else "rows", **({"pixels": 16} if "pixels" in arguments(cls) else {}))
+        options = {"pixels": Balanced(16)} if "pixels" in arguments(cls) else {}
+        task = build(cls, share if share in MODELS else "rows", **options)
         for module in list(task.objective.modules()):
             for name, child in module.named_children():
                 if isinstance(child, nn.modules.batchnorm._BatchNorm):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from tiny import MODELS, batch
+from tiny import MAPS, MODELS, batch
 from torch import Tensor, nn
 
 import tailwise.losses
@@ -56,7 +56,7 @@ def assert_trained(task: Task) -> None:
 
 
 def some_batch(cls: type[Objective], kind: str = "rows", seed: int = 0) -> Batch:
-    shape = (6, 8, 8) if kind == "pixels" else (6,)
+    shape = (6, 8, 8) if kind in MAPS else (6,)
     labels = torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(seed))
     labels[1] = IGNORE
     return batch(kind, cls.views, labels, seed, 6 * seed)

@@ -17,8 +17,8 @@ from tiny import MODELS, batch
 from torch import Tensor
 
 import tailwise.losses
-from tailwise.losses import CrossEntropy, LogitAdjusted, Objective
-from tailwise.queue import ClassQueue
+from tailwise.losses import CrossEntropy, LogitAdjusted, Objective, rows
+from tailwise.queue import ClassQueue, Queue
 from tailwise.task import Task
 from tailwise.types import IGNORE, Batch, TailwiseError
 
@@ -236,6 +236,65 @@ def test_nothing_is_infinite_or_undefined(cls: type[Objective], options: dict[st
         (2.0**16 * loss).backward()  # as a gradient scaler does
         assert bool(loss.isfinite())
         assert_trained(task)
+
+
+HOSTILE_MAPS: dict[str, tuple[list[int], list[tuple[int, ...]]]] = {  # the classes of each image, none for an unlabelled one
+    "absent_classes": (COUNTS, [(0, 1), (1,), (0,)]),
+    "unlabelled_images": (COUNTS, [(), (0, 3), ()]),
+    "nobody_labelled": (COUNTS, [(), ()]),
+    "one_image_of_one_class": (COUNTS, [(3,)]),
+    "one_class": ([7], [(0,), ()]),
+}
+
+
+@every_objective
+@pytest.mark.parametrize("case", HOSTILE_MAPS)
+def test_nothing_is_infinite_or_undefined_on_pixels(cls: type[Objective], case: str) -> None:
+    counts, images = HOSTILE_MAPS[case]
+    task = build(cls, "dense", counts)
+    labels = torch.full((len(images), 64), IGNORE)
+    for image, classes in enumerate(images):
+        for turn, label in enumerate(classes):
+            labels[image, 5 * turn : 5 * turn + 1 + 30 * (1 - turn)] = (
+                label  # thirty-one pixels of the first, one of the second
+            )
+    given = batch("dense", cls.views, labels.view(-1, 8, 8))
+    for epoch, training in ((0, False), (0, True), (1, True), (2, True), (2, False)):  # queues empty, then filling
+        task.train(training)
+        task.on_epoch(epoch, 3)
+        task.zero_grad()
+        loss = loss_of(task, given)
+        (2.0**16 * loss).backward()
+        assert bool(loss.isfinite())
+        assert_trained(task)
+
+
+@every_objective
+def test_the_pixels_of_one_image_never_fill_a_ring(cls: type[Objective]) -> None:
+    task = build(cls, "dense", **({k: v for k, v in {"queue_size": 12, "queue_floor": 2}.items() if k in arguments(cls)}))
+    labels = torch.zeros(2, 8, 8, dtype=torch.int64)
+    labels[1, 2:] = 3
+    for seed in range(3):
+        task(batch("dense", cls.views, labels, seed))
+        for queue in (module for module in task.modules() if isinstance(module, Queue)):
+            held = queue.read()
+            ring = queue.slots if isinstance(queue, ClassQueue) else torch.full((len(COUNTS),), len(queue.rows))
+            of = torch.stack([held.labels * isinstance(queue, ClassQueue), held.index], 1)
+            rings, keys = of.unique(dim=0, return_counts=True)
+            assert bool((keys <= (ring[rings[:, 0]] // 4).clamp(min=1)).all())
+
+
+@every_objective
+def test_the_loss_of_many_pixels_is_taken_in_chunks(cls: type[Objective], monkeypatch: pytest.MonkeyPatch) -> None:
+    given, ends = some_batch(cls, "dense"), []
+    for limit in (rows.LIMIT, 40):
+        monkeypatch.setattr(rows, "LIMIT", limit)
+        with precision(torch.float64):
+            task = build(cls, "dense")
+            terms = task(given._replace(views=given.views.double()))
+            torch.stack(list(terms.values())).sum().backward()
+        ends.append((terms, [p.grad for p in task.parameters() if p.requires_grad]))
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-12)
 
 
 @every_objective

@@ -48,7 +48,7 @@ def test_a_batch_is_what_its_index_and_key_say() -> None:
     split, loader = _split(), _train()
     for batch in loader:
         assert torch.equal(batch.labels, split.labels[batch.index])
-        assert torch.equal(batch.views, VIEWS(split.images, batch.index, batch.key))
+        assert torch.equal(batch.views, VIEWS.of(split.images, batch.index, batch.key))
         assert batch.views.shape == (2, 4, 3, 8, 8)
 
 
@@ -164,7 +164,7 @@ def test_a_sample_drawn_twice_is_augmented_twice() -> None:
     rare = batch.views[0][batch.labels == 3]  # crop_flip of the one image of its class
     assert len(rare) == 10  # 32 draws for three classes: 11, 11, 10
     assert rare.flatten(1).unique(dim=0).shape[0] >= 8
-    same = VIEWS(loader.split.images, batch.index, torch.zeros_like(batch.key))[0][batch.labels == 3]
+    same = VIEWS.of(loader.split.images, batch.index, torch.zeros_like(batch.key))[0][batch.labels == 3]
     assert same.flatten(1).unique(dim=0).shape[0] == 1
 
 

@@ -1,11 +1,14 @@
 """Held-out parts: shares, promises on random input, and errors that name the class."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tailwise.data import hold_out
+from tailwise.data.split import bursts
 from tailwise.types import TailwiseError
 
 
@@ -84,3 +87,31 @@ def test_a_class_that_cannot_be_split_may_be_kept_whole() -> None:
     kept, held = hold_out(torch.tensor([0, 0, 1, 1]), 0.5, 0, ["a", "b", "c", "c"], least=0)
     assert {2, 3} <= set(kept.tolist())
     assert len(held) == 1
+
+
+def places(*files: str) -> list[tuple[Path, Path]]:
+    return [(Path("d", file.split("/")[0]), Path("d", file)) for file in files]
+
+
+def test_folders_below_a_class_are_bursts_of_any_class_and_loose_images_stand_alone() -> None:
+    found = bursts(places("deer/s1/a.jpg", "deer/s1/x/b.jpg", "deer/s2/c.jpg", "fox/s1/a.jpg", "fox/a.jpg", "fox/b.jpg"))
+    assert found is not None
+    assert found[:4] == ["s1", "s1", "s2", "s1"]
+    assert len(set(found[3:])) == 3
+
+
+def test_one_folder_below_each_class_is_mere_layout() -> None:
+    assert bursts(places("deer/images/a.jpg", "deer/images/b.jpg", "fox/images/a.jpg")) is None
+    assert bursts(places("deer/a.jpg", "fox/a.jpg")) is None
+
+
+@given(st.integers(0, 2**40))
+def test_a_burst_is_never_torn_and_every_class_of_two_bursts_is_held(seed: int) -> None:
+    files = [f"{c}/{c}{b}/{i}.jpg" for c, n in (("a", 9), ("b", 4), ("c", 2), ("d", 1)) for b in range(n) for i in range(3)]
+    groups = bursts(places(*files))
+    assert groups is not None
+    labels = torch.tensor(["abcd".index(file[0]) for file in files])
+    kept, held = hold_out(labels, 0.2, seed, groups, least=0)
+    assert not {groups[i] for i in kept.tolist()} & {groups[i] for i in held.tolist()}
+    assert set(labels[held].tolist()) == {0, 1, 2}  # the one burst of d stays in training
+    assert set(labels[kept].tolist()) == {0, 1, 2, 3}

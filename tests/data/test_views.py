@@ -33,20 +33,20 @@ def _views(*names: str) -> MultiView:
 @pytest.mark.parametrize("name", NAMES)
 def test_one_draw_does_not_depend_on_the_batch_it_is_in(name: str) -> None:
     images, views = _images(), _views(name, name)
-    whole = views(images, INDEX, KEY)
+    whole = views.of(images, INDEX, KEY)
     assert whole.shape == (2, 4, 3, 16, 16)
     assert whole.dtype == torch.float32
-    turned = views(images, INDEX.flip(0), KEY.flip(0)).flip(1)
+    turned = views.of(images, INDEX.flip(0), KEY.flip(0)).flip(1)
     assert torch.equal(whole, turned)
     for i in range(4):
-        assert torch.equal(views(images, INDEX[i : i + 1], KEY[i : i + 1]), whole[:, i : i + 1])
+        assert torch.equal(views.of(images, INDEX[i : i + 1], KEY[i : i + 1]), whole[:, i : i + 1])
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_views_and_keys_draw_differently(name: str) -> None:
     images, n = _images(), 40
     same = torch.zeros(n, dtype=torch.int64)
-    out = _views(name, name)(images, same, rng.mix(torch.arange(n)))
+    out = _views(name, name).of(images, same, rng.mix(torch.arange(n)))
     pairs = (out[0] == out[1]).flatten(1).all(1)
     assert int(pairs.sum()) < n / 3  # a shift of a digit has only nine outcomes
     assert out[0].flatten(1).unique(dim=0).shape[0] >= (6 if name == "shift" else n / 2)
@@ -54,12 +54,12 @@ def test_views_and_keys_draw_differently(name: str) -> None:
 
 def test_a_view_does_not_depend_on_the_others() -> None:
     images = _images()
-    three = _views("cifar_autoaugment", "simaugment", "crop_flip")(images, INDEX, KEY)
-    assert torch.equal(three[1], _views("plain", "simaugment")(images, INDEX, KEY)[1])
-    assert torch.equal(three[2], _views("plain", "plain", "crop_flip")(images, INDEX, KEY)[2])
-    mixed = _views("simaugment", "crop_flip", "simaugment")(images, INDEX, KEY)
-    assert torch.equal(mixed[2], _views("plain", "plain", "simaugment")(images, INDEX, KEY)[2])
-    assert torch.equal(mixed[1], _views("plain", "crop_flip")(images, INDEX, KEY)[1])
+    three = _views("cifar_autoaugment", "simaugment", "crop_flip").of(images, INDEX, KEY)
+    assert torch.equal(three[1], _views("plain", "simaugment").of(images, INDEX, KEY)[1])
+    assert torch.equal(three[2], _views("plain", "plain", "crop_flip").of(images, INDEX, KEY)[2])
+    mixed = _views("simaugment", "crop_flip", "simaugment").of(images, INDEX, KEY)
+    assert torch.equal(mixed[2], _views("plain", "plain", "simaugment").of(images, INDEX, KEY)[2])
+    assert torch.equal(mixed[1], _views("plain", "crop_flip").of(images, INDEX, KEY)[1])
 
 
 def test_equal_augmentations_are_made_in_one_call() -> None:
@@ -73,7 +73,7 @@ def test_equal_augmentations_are_made_in_one_call() -> None:
             sizes.append((self.name, len(index)))
             return preset("plain", 16)(images, index, key)
 
-    MultiView([Counted("a"), Counted("b"), Counted("a"), Counted("a")], HALF)(_images(), INDEX, KEY)
+    MultiView([Counted("a"), Counted("b"), Counted("a"), Counted("a")], HALF).of(_images(), INDEX, KEY)
     assert sizes == [("a", 12), ("b", 4)]
 
 
@@ -83,7 +83,7 @@ def test_pixels_are_normalised_where_they_are() -> None:
 
 def test_plain_views_are_the_normalised_pictures() -> None:
     images = _images()
-    out = multi_view(["plain"], 16, CIFAR)(images, INDEX, KEY)
+    out = multi_view(["plain"], 16, CIFAR).of(images, INDEX, KEY)
     for c in range(3):
         expected = (images.pixels[INDEX][:, c].double() / 255 - CIFAR.mean[c]) / CIFAR.std[c]
         torch.testing.assert_close(out[0, :, c].double(), expected, atol=1e-6, rtol=1e-6)
@@ -106,7 +106,7 @@ def test_pictures_of_any_size_become_one_size(name: str, tmp_path: object) -> No
         noise = np.random.default_rng(i).integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(noise).save(file, "PNG")
         encoded.append(file.getvalue())
-    out = _views(name)(Encoded(encoded), torch.arange(3), KEY[:3])
+    out = _views(name).of(Encoded(encoded), torch.arange(3), KEY[:3])
     assert out.shape == (1, 3, 3, 16, 16)
 
 
@@ -174,7 +174,7 @@ def test_crop_and_flip_are_fast() -> None:
         best = float("inf")
         for _ in range(5):
             start = time.perf_counter()
-            views(images, index, index)
+            views.of(images, index, index)
             best = min(best, time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
@@ -185,6 +185,6 @@ def test_an_augmentation_is_any_callable() -> None:
     def black(images: object, index: Tensor, key: Tensor) -> Tensor:
         return torch.zeros(len(index), 3, 16, 16, dtype=torch.uint8)
 
-    out = MultiView([Whole(16), black], Normalisation((0, 0, 0), (1, 1, 1)))(_images(), INDEX, KEY)
+    out = MultiView([Whole(16), black], Normalisation((0, 0, 0), (1, 1, 1))).of(_images(), INDEX, KEY)
     assert out[0].any()
     assert not out[1].any()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from tailwise.counts import count_labels, log_prior
-from tailwise.losses import GML, distillation, gaussian_mixture, logit_adjusted
+from tailwise.losses import GML, Balanced, distillation, gaussian_mixture, logit_adjusted
 from tailwise.losses.mixture import Mixture
 from tailwise.teacher import Frozen
 from tailwise.types import IGNORE, TailwiseError
@@ -155,7 +155,7 @@ def test_distillation_gradient() -> None:
 def test_distillation_reads_the_teachers_first_view(kind: str) -> None:
     torch.manual_seed(0)
     model, teacher = MODELS[kind](3), MODELS[kind](3)
-    objective = GML([6, 3, 1], model, Frozen(teacher), queue_size=32, distillation_weight=0.5, pixels=8)
+    objective = GML([6, 3, 1], model, Frozen(teacher), queue_size=32, distillation_weight=0.5, pixels=Balanced(8))
     labels = torch.tensor([0, 1, 2, IGNORE]) if kind == "rows" else torch.randint(0, 3, (4, 8, 8))
     given_batch = batch(kind, 3, labels)
     terms = objective(model(given_batch.views[:2]), given_batch)

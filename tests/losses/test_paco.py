@@ -28,6 +28,7 @@ from torch.autograd import gradcheck
 
 from tailwise.counts import log_prior
 from tailwise.losses.paco import PaCo, parametric_contrastive
+from tailwise.losses.samples import Balanced
 from tailwise.types import IGNORE, TailwiseError
 
 
@@ -184,7 +185,7 @@ def test_queries_meet_one_another_the_momentum_keys_and_the_queue() -> None:
 def test_pixels_pair_each_query_with_the_logits_of_its_place() -> None:
     """Logits shifted where nothing is drawn change nothing; where something is, they do."""
     model = Pixels(3)
-    objective = PaCo([5, 3, 1], model, pixels=2).eval()
+    objective = PaCo([5, 3, 1], model, pixels=Balanced(2)).eval()
     labels = torch.full((1, 8, 8), IGNORE)
     labels[0, 2, 3], labels[0, 7, 5] = 1, 2
     given_batch = batch("pixels", 2, labels)

@@ -14,6 +14,7 @@ from torch.autograd import gradcheck
 from tailwise.counts import log_prior
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.proco import ProCo, probabilistic_contrastive
+from tailwise.losses.samples import Balanced
 from tailwise.losses.vmf import log_expectation, natural_parameters, start_means
 from tailwise.types import IGNORE, Batch, TailwiseError
 
@@ -173,7 +174,7 @@ def test_head_widths() -> None:
 def test_pixels_are_drawn() -> None:
     torch.manual_seed(0)
     model = MODELS["pixels"](3)
-    objective = ProCo([6, 3, 1], model, pixels=5)
+    objective = ProCo([6, 3, 1], model, pixels=Balanced(5))
     given_batch = batch("pixels", 3, torch.randint(0, 3, (2, 8, 8)))
     objective(model(given_batch.views), given_batch)
     assert int(objective.means.counts.sum()) == 2 * 2 * 5

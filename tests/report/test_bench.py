@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tailwise.report.bench import COLUMNS, Row, html, markdown, notes
+from tailwise.report.bench import Row, columns, html, markdown, notes
 
 CLAIM = {"claimed": "79.7", "source": "Table 2 of the paper"}
 VOID = {"meta"}
@@ -21,7 +21,7 @@ def result(seed: int = 0, **changed: Any) -> dict[str, Any]:
 
 
 def cells(row: Row, *overrides: str) -> Mapping[str, str]:
-    return dict(zip(COLUMNS, row.cells(overrides), strict=True))
+    return dict(zip(columns([row]), row.cells(overrides), strict=True))
 
 
 def test_a_row_is_the_mean_and_spread_of_the_last_epoch_with_the_best_beside_it() -> None:
@@ -99,7 +99,7 @@ HOSTILE = Row("a|b_*c*", {**CLAIM, "differs": "<i>|*&"}, [result()], ["seed 1: <
 def test_markdown_shows_names_and_messages_as_they_are() -> None:
     lines = markdown([HOSTILE, Row("b", {}, [])], ("--data.source=*",)).splitlines()
     table = [line for line in lines if line.startswith("|")]
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {len(COLUMNS) + 1}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {len(columns([HOSTILE])) + 1}
     assert table[2].startswith(r"| a\|b_\*c\*\* | 79.7 | 1 | 70.0 |")
     assert not [line for line in lines if re.search(r"(?<!\\)[*<]", line)]  # neither emphasis nor a tag
 
@@ -132,7 +132,7 @@ def test_the_page_says_what_the_markdown_says() -> None:
     page.feed(html(rows))
     assert page.open == []
     shown = [row.cells(()) for row in rows]
-    assert page.texts["th"] == [*COLUMNS, *(row[0] for row in shown)]
+    assert page.texts["th"] == [*columns(rows), *(row[0] for row in shown)]
     assert page.texts["td"] == [cell for row in shown for cell in row[1:]]
     assert page.texts["li"] == notes(rows, ())
     assert 'class="failed"' in html(rows)

@@ -153,7 +153,7 @@ def test_large_images_of_different_sizes_are_seen_in_one_size(tmp_path: Path) ->
     smaller = prepare(Data(source=str(root), validation=0.0, test=0.3, image_size=16))
     assert (smaller.size, smaller.presets) == (16, ("crop_flip",))
     index = torch.arange(4)
-    assert smaller.plain()(smaller.train.images, index, index).shape == (1, 4, 3, 16, 16)
+    assert smaller.plain().of(smaller.train.images, index, index).shape == (1, 4, 3, 16, 16)
 
 
 def test_small_images_of_different_sizes_too(tmp_path: Path) -> None:
@@ -161,13 +161,13 @@ def test_small_images_of_different_sizes_too(tmp_path: Path) -> None:
     folder(root, {"b": 4}, (10, 9))
     prepared = prepare(Data(source=str(root), validation=0.0, image_size=12))
     index = torch.arange(len(prepared.train.labels))
-    assert prepared.views(3)(prepared.train.images, index, index).shape == (3, len(index), 3, 12, 12)
+    assert prepared.views(3).of(prepared.train.images, index, index).shape == (3, len(index), 3, 12, 12)
 
 
 def test_the_last_preset_serves_the_rest_of_the_views() -> None:
     prepared = prepare(Data(views=("plain", "shift"), validation=0.0))
     index = torch.arange(6)
-    views = prepared.views(4)(prepared.train.images, index, index)
+    views = prepared.views(4).of(prepared.train.images, index, index)
     assert views.shape == (4, 6, 3, 8, 8)
-    assert torch.equal(views[0], prepared.plain()(prepared.train.images, index, index)[0])
+    assert torch.equal(views[0], prepared.plain().of(prepared.train.images, index, index)[0])
     assert not torch.equal(views[1], views[2])  # shifted each in its own way

@@ -2,25 +2,30 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scenes
 import torch
 import yaml
 from torch import Tensor
 
 from tailwise.data import Source, Split, Stacked
-from tailwise.data.views import normalisation
-from tailwise.models import network, save
+from tailwise.data.pixels import PixelSplit
+from tailwise.data.views import IMAGENET, normalisation
+from tailwise.models import DenseNetwork, network, save
 from tailwise.posthoc import Validation
 from tailwise.task import Task
 from tailwise.train import parse
 from tailwise.train.engine import build_task, training_data
 from tailwise.train.finish import carried_log_prior
+from tailwise.train.images import PreparedImages
 from tailwise.train.needs import NEEDED
-from tailwise.train.optim import sgd
-from tailwise.train.prepare import Prepared
+from tailwise.train.optim import optimizer
+from tailwise.train.pixels import PreparedPixels
+from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Net, Recipe
 
 CLASSES = {
@@ -31,7 +36,10 @@ CLASSES = {
     "imagenet_lt": 1000,
     "places_lt": 365,
     "inaturalist18": 8142,
+    "camvid": 11,
+    "ade20k": 150,
 }
+PIXELS = ("camvid", "ade20k")
 RECIPES = sorted(parse.shipped())
 Build = Callable[..., Recipe]
 
@@ -44,16 +52,30 @@ def random_split(classes: int, size: int) -> Split:
     return Split(Stacked(pixels.to(torch.uint8)), labels)
 
 
+@functools.cache
+def random_scenes(classes: int) -> PixelSplit:
+    return scenes.split(8, classes=classes, height=64, width=64)
+
+
 def random_data(recipe: Recipe) -> Prepared:
+    if recipe.data.source in PIXELS:
+        split = random_scenes(classes := CLASSES[recipe.data.source])
+        source = Source(recipe.data.source, tuple(map(str, range(classes))), {"train": split, "test": split}, (), "0" * 64)
+        given = replace(recipe.data.pixels, short_side=64)
+        return PreparedPixels(
+            source, split, split, "test", split, split.counts(classes), 32, IMAGENET, recipe.data.views, given
+        )
     classes, size = CLASSES[recipe.data.source], 8 if recipe.data.source == "digits" else 32
     split = random_split(classes, size)
     source = Source(recipe.data.source, tuple(map(str, range(classes))), {"train": split, "test": split}, (), "0" * 64)
     views = recipe.data.views or ("shift",)
-    return Prepared(source, split, split, "test", split, split.counts(classes), size, normalisation(source.name), views)
+    return PreparedImages(source, split, split, "test", split, split.counts(classes), size, normalisation(source.name), views)
 
 
 def untrained(net: Net, classes: int) -> Any:
     """The network that a model section describes, with random weights."""
+    if net.decoder != "auto":
+        return DenseNetwork(net.decoder, net.backbone, classes, net.classifier, width=net.width)
     return network(net.backbone, classes, net.classifier, experts=net.experts)
 
 
@@ -65,7 +87,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def folder(name: str) -> Path:
         recipe = parse.build(parse.resolve(parse.read(name), ()))
         classes = CLASSES[recipe.data.source]
-        key = recipe.model.backbone, recipe.model.classifier, recipe.model.experts, classes
+        key = recipe.model.backbone, recipe.model.decoder, recipe.model.classifier, recipe.model.experts, classes
         if key not in found:
             found[key] = tmp_path_factory.mktemp("needed")
             save(untrained(recipe.model, classes), found[key], {"classes": list(map(str, range(classes)))})
@@ -101,7 +123,7 @@ def test_a_shipped_recipe_does_what_it_says(name: str, build: Build) -> None:
 
 def takes_two_steps(recipe: Recipe, prepared: Prepared, task: Task) -> None:
     loader = training_data(recipe, prepared, task.objective.views, torch.device("cpu"))
-    optimizer = sgd(task, **vars(recipe.optim))
+    stepping = optimizer(task, **vars(recipe.optim))
     task.train()
     task.on_epoch(0, recipe.epochs)
     before = {key: value.detach().clone() for key, value in task.named_parameters() if value.requires_grad}
@@ -110,10 +132,10 @@ def takes_two_steps(recipe: Recipe, prepared: Prepared, task: Task) -> None:
         terms = task(loader.batch(step))
         assert "cls" in terms
         assert all(bool(value.isfinite()) for value in terms.values()), terms
-        optimizer.zero_grad()
+        stepping.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         assert all(value.grad is not None for value in task.parameters() if value.requires_grad)
-        optimizer.step()
+        stepping.step()
         task.on_step()
     after = dict(task.named_parameters())
     assert all(bool(after[key].isfinite().all()) for key in before)

@@ -13,10 +13,11 @@ def open_folder(path: Path, *, strict: bool = False, issues_path: str | Path | N
     """Classes are the folders in alphabetical order; images lie in them at any depth, hidden files are passed over.
 
     The folders are splits when all of them are called train, val (valid, validation) or test, else they are classes;
-    so a class may be called "train". Raises `TailwiseError` for a folder without class folders or images, a training
-    class without images, splits without train, and what `examine` refuses.
+    so a class may be called "train". It may be called "images" too, but not beside one called "masks", "annotations" or
+    "labels": that is a pixel task, see `tailwise.data.sources.pairs`. Raises `TailwiseError` for a folder without class
+    folders or images, a training class without images, splits without train, and what `examine` refuses.
     """
-    folders = _folders(path)
+    folders = folders_in(path)
     if not folders:
         raise TailwiseError(f"{path}: no class folders in it; expected {path}/CLASS/IMAGE, or a parquet file")
     splits = {"train": path}
@@ -26,7 +27,7 @@ def open_folder(path: Path, *, strict: bool = False, issues_path: str | Path | N
             raise TailwiseError(f"{path}: no train folder beside {', '.join(folder.name for folder in folders)}; add one")
         if len(splits) < len(folders):
             raise TailwiseError(f"{path}: two folders for val; keep one of val, valid, validation")
-    images = {split: {f.name: _images(f) for f in _folders(root)} for split, root in splits.items()}
+    images = {split: {f.name: images_in(f) for f in folders_in(root)} for split, root in splits.items()}
     if not any(images["train"].values()):
         raise TailwiseError(f"{path}: no images in the class folders of {splits['train']}; expected files such as .jpg or .png")
     for name, found in images["train"].items():
@@ -40,10 +41,11 @@ def open_folder(path: Path, *, strict: bool = False, issues_path: str | Path | N
     return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
 
 
-def _folders(path: Path) -> list[Path]:
+def folders_in(path: Path) -> list[Path]:
+    """The folders in a folder, hidden ones passed over."""
     return sorted(found for found in path.iterdir() if found.is_dir() and not found.name.startswith((".", "__")))
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """Files that are called images, at any depth."""
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))

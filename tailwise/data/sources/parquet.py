@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def open_parquet(path: Path, *, strict: bool = False, issues_path: str | Path | 
     ClassLabel. Without names, classes are called "0".."C-1". Raises `TailwiseError` for files that are no parquet, no
     such columns, labels that are missing, negative or out of range, missing shards, and what `examine` refuses.
     """
-    files = {"train": [path]} if path.is_file() else _files_by_split(path)
+    files = files_by_split(path)
     names: tuple[str, ...] = ()
     samples: dict[str, list[Sample]] = {}
     for split, of_split in files.items():
@@ -40,7 +41,10 @@ def open_parquet(path: Path, *, strict: bool = False, issues_path: str | Path | 
     return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
 
 
-def _files_by_split(folder: Path) -> dict[str, list[Path]]:
+def files_by_split(folder: Path) -> dict[str, list[Path]]:
+    """The parquet files in a folder, or the file itself, which is train; raises `TailwiseError` for missing files."""
+    if folder.is_file():
+        return {"train": [folder]}
     files: dict[str, list[Path]] = {}
     for file in sorted(folder.glob("*.parquet")):
         if match := _NAME.fullmatch(file.name):
@@ -55,22 +59,57 @@ def _files_by_split(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
-def _read(file: Path) -> tuple[tuple[str, ...], list[Sample]]:
-    """The class names that one file states, if any, and its rows."""
+def read_schema(file: Path) -> Any:
+    """A file's schema; raises `TailwiseError` for a file that is no parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        schema = pq.read_schema(file)
-        image, label = _columns(file, schema)
-        table = pq.read_table(file, columns=[image, label], partitioning=None)
+        return pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or ["damaged"])[0]
-        raise TailwiseError(f"{file}: cannot be read as parquet ({reason}); give another copy") from error
-    labels = table.column(label).to_pylist()
+        raise _unreadable(file, error) from error
+
+
+def read_columns(file: Path, columns: Sequence[str]) -> list[list[Any]]:
+    """Columns of a file as lists of Python values; raises `TailwiseError` for a file that is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(file, columns=list(columns), partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
+    return [table.column(name).to_pylist() for name in columns]
+
+
+def byte_columns(schema: Any) -> list[str]:
+    """The columns that hold files: structs with a field ``bytes``."""
+    import pyarrow as pa
+
+    return [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+
+
+def stated_info(schema: Any) -> dict[str, Any]:
+    """What Hugging Face `datasets` writes about a data set into a schema; nothing when it did not write it."""
+    try:
+        info = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return info if isinstance(info, dict) else {}
+
+
+def _unreadable(file: Path, error: Exception) -> TailwiseError:
+    reason = (str(error).splitlines() or ["damaged"])[0]
+    return TailwiseError(f"{file}: cannot be read as parquet ({reason}); give another copy")
+
+
+def _read(file: Path) -> tuple[tuple[str, ...], list[Sample]]:
+    """The class names that one file states, if any, and its rows."""
+    schema = read_schema(file)
+    image, label = _columns(file, schema)
+    labels, cells = read_columns(file, [label, image])
     if None in labels:
         raise TailwiseError(f"{file}#{labels.index(None)}: no label; fill it in or remove the row")
-    cells = table.column(image).to_pylist()
     names = tuple(str(name) for name in _features(schema).get(label, {}).get("names") or ())
     rows = enumerate(zip(labels, cells, strict=True))
     return names, [Sample(f"{file}#{row}", value, cell and cell["bytes"]) for row, (value, cell) in rows]
@@ -80,7 +119,7 @@ def _columns(file: Path, schema: Any) -> tuple[str, str]:
     """The names of the image column and of the label column."""
     import pyarrow as pa
 
-    images = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    images = byte_columns(schema)
     features = _features(schema)
     labels = [name for name in schema.names if name == "label" or features.get(name, {}).get("_type") == "ClassLabel"]
     labels.sort(key=lambda name: name != "label")
@@ -93,10 +132,6 @@ def _columns(file: Path, schema: Any) -> tuple[str, str]:
 
 
 def _features(schema: Any) -> dict[str, Any]:
-    """The column descriptions that Hugging Face `datasets` writes into a schema; none when it did not write them."""
-    raw = (schema.metadata or {}).get(b"huggingface", b"{}")
-    try:
-        features = json.loads(raw)["info"]["features"]
-    except (ValueError, KeyError, TypeError):
-        return {}
+    """The descriptions of columns that a schema states."""
+    features = stated_info(schema).get("features")
     return features if isinstance(features, dict) else {}

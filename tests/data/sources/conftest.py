@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,14 @@ from PIL import Image
 
 from tailwise.data import open_source
 from tailwise.types import TailwiseError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, so that nothing is kept in the user's."""
+    path = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(path))
+    return path
 
 
 def _png(seed: int, size: tuple[int, int] = (6, 5)) -> bytes:
@@ -41,9 +50,9 @@ def put() -> Callable[..., None]:
 def refused() -> Callable[..., None]:
     """``refused(spec, *parts)``: the source is refused with one line that holds all the parts."""
 
-    def refused(spec: str | Path, *parts: str) -> None:
+    def refused(spec: str | Path, *parts: str, **options: Any) -> None:
         with pytest.raises(TailwiseError) as caught:
-            open_source(spec)
+            open_source(spec, **options)
         message = str(caught.value)
         assert "\n" not in message
         for part in parts:

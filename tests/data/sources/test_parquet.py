@@ -112,8 +112,3 @@ def test_real_parquet() -> None:
     assert isinstance(train.images, Stacked)
     assert train.images.pixels.shape == (39_161, 3, 32, 32)
     assert [issue.problem.split(":")[0] for issue in source.issues] == ["duplicate with another label"] * 2
-
-
-@REAL
-def test_real_parquet_without_labels(refused) -> None:
-    refused(Path(os.environ["TAILWISE_DATA"]) / "camvid", "no label column; its columns are image, annotation")

@@ -1,0 +1,98 @@
+"""``tailwise fit`` and ``tailwise bench``: one run, and many for one table."""
+
+from tailwise.cli.parser import Parser, joined
+from tailwise.types import TailwiseError
+
+
+def fit(words: list[str]) -> None:
+    """Train one run, or go on with one, and print its card."""
+    parser = Parser(prog="tailwise fit", allow_abbrev=False, add_help=False, description="Train a recogniser and judge it.")
+    add = parser.add_argument
+    add("source", nargs="?", help="digits, cifar10, cifar100, parquet, a folder of class folders, a .txt listing or a .csv")
+    add("-h", "--help", action="store_true", help="this page")
+    add("--recipe", metavar="NAME", help="a shipped recipe (tailwise recipes) or a YAML file")
+    add("--objective", metavar="NAME", help="CrossEntropy, LogitAdjusted, BCL, RCL, ELM, GML, …")
+    add("--imbalance-factor", metavar="F", help="make the training set long-tailed: largest over smallest class")
+    add("--epochs", metavar="N", help="passes over the training set")
+    add("--max-minutes", metavar="M", help="bound on the time of the run, judging included; fewer epochs where they do not fit")
+    add("--seed", metavar="N", help="of weights, order and augmentation")
+    add("--out", metavar="DIR", help="the run folder; default runs/SOURCE-RECIPE-SEED")
+    add("--resume", metavar="RUN", help="continue an interrupted run; takes no other option")
+    add("--overwrite", action="store_true", help="replace an older run in the folder")
+    add("--strict", action="store_true", help="refuse the data at the first bad image")
+    options, dotted = parser.parse_known_args(joined(words, parser))
+    if options.help:
+        _fit_help(parser)
+        return
+    if stray := [word for word in dotted if not word.startswith("--")]:
+        raise TailwiseError(f"fit: unexpected {stray[0]!r}; one source only, see tailwise fit --help")
+    from tailwise.train.fit import fit as train
+    from tailwise.train.fit import resume
+
+    if options.resume is not None:
+        if dotted or any(value for key, value in vars(options).items() if key != "resume"):
+            raise TailwiseError("fit --resume takes the run's own recipe; leave the other options out")
+        run = resume(options.resume)
+    else:
+        named = ("objective", "epochs", "seed")
+        given = [f"--{name}={getattr(options, name)}" for name in named if getattr(options, name) is not None]
+        factor, minutes = options.imbalance_factor, options.max_minutes
+        given += [f"--max_minutes={minutes}"] if minutes is not None else []
+        given += [f"--data.imbalance_factor={factor}"] if factor is not None else []
+        run = train(
+            options.source,
+            recipe=options.recipe,
+            out=options.out,
+            overwrite=options.overwrite,
+            strict=options.strict or None,
+            overrides=[*given, *dotted],  # an objective before its options
+        )
+    from tailwise.report import card
+
+    print(card(run.result))
+    print(f"run folder: {run.path}")
+
+
+def _fit_help(parser: Parser) -> None:
+    from tailwise.train import parse
+
+    print(parser.format_help())
+    print("any key of the recipe, for example --objective.tau 1.5 or --data.validation 0:\n")
+    options = parse.parser().format_help().split("\n\n", 1)[1]
+    print(options)
+
+
+def bench(words: list[str]) -> None:
+    """Train recipes over seeds and print their table."""
+    about = (
+        "Train recipes over seeds and write DIR/table.md and DIR/table.html; what is done is left, what was cut off goes on."
+    )
+    parser = Parser(
+        prog="tailwise bench", allow_abbrev=False, description=about, epilog="Any key of a recipe goes to all runs."
+    )
+    add = parser.add_argument
+    add("recipes", metavar="RECIPE", nargs="+", help="shipped recipes by name or glob, such as 'digits_lt/*', or YAML files")
+    add("--seeds", metavar="N", default=3, type=int, help="seeds 0 to N-1 for each recipe; default 3")
+    add("--out", metavar="DIR", default="bench", help="where runs and tables go; default bench")
+    add("--jobs", metavar="N", default=1, type=int, help="runs at a time on each GPU, or on the CPU; default 1")
+    add("--minutes", metavar="M", default=float("inf"), type=float, help="stop after M minutes; the same command goes on")
+    options, dotted = parser.parse_known_args(joined(words, parser))
+    if stray := [word for word in dotted if not word.startswith("--")]:
+        raise TailwiseError(f"bench: unexpected {stray[0]!r}; see tailwise bench --help")
+    if min(options.seeds, options.jobs) < 1:
+        raise TailwiseError("bench: --seeds and --jobs must be at least 1")
+    from tailwise.report.bench import markdown
+    from tailwise.train.bench import bench as run_all
+
+    rows = run_all(
+        options.recipes,
+        seeds=range(options.seeds),
+        out=options.out,
+        jobs=options.jobs,
+        minutes=options.minutes,
+        overrides=dotted,
+    )
+    print(markdown(rows, dotted))
+    print(f"tables: {options.out}/table.md, {options.out}/table.html")
+    if failures := sum(len(row.failures) for row in rows):
+        raise TailwiseError(f"bench: {failures} of the runs failed; the table says which and why")

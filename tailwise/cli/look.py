@@ -1,0 +1,81 @@
+"""``tailwise evaluate``, ``report``, ``recipes``: what is there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tailwise.cli.parser import Parser
+from tailwise.types import TailwiseError
+
+if TYPE_CHECKING:
+    from tailwise.train.run import Run
+
+
+def evaluate(words: list[str]) -> None:
+    """Judge a run again and print its card."""
+    parser = Parser(prog="tailwise evaluate", description="Judge a trained run again and rewrite its result.json.")
+    parser.add_argument("run", metavar="RUN", help="the folder that fit wrote")
+    path = parser.parse_args(words).run
+    from tailwise.report import card
+    from tailwise.train.fit import evaluate
+
+    print(card(evaluate(path).result))
+
+
+def report(words: list[str]) -> None:
+    """Print one run's card, or a table of several; or write either as a page, or print how to repeat runs."""
+    parser = Parser(prog="tailwise report", description="One run's card, or a table of several with mean ± sd over seeds.")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders that fit wrote")
+    parser.add_argument("--html", metavar="FILE", help="write a page instead: a run's report, or the comparison of several")
+    parser.add_argument(
+        "--text", action="store_true", help="add what it takes to repeat each run: command, seed, data, versions, recipe"
+    )
+    given = parser.parse_args(words)
+    from tailwise.train.run import Run
+
+    runs = [Run(path) for path in given.runs]
+    if given.html:
+        _page(runs, Path(given.html))
+        return
+    from tailwise.report import card, compare
+    from tailwise.train.run import by_recipe
+
+    print(card(runs[0].result) if len(runs) == 1 else compare(by_recipe(runs)))
+    if given.text:
+        from tailwise.report.repeat import repeat
+
+        for run in runs:
+            print(repeat(run.path, run.manifest, run.recipe_text))
+
+
+def _page(runs: "Sequence[Run]", file: Path) -> None:
+    """Write the page of one run, which judging draws where it is missing, or of several."""
+    from tailwise.files import write_whole
+    from tailwise.report import comparison
+    from tailwise.train.fit import evaluate
+    from tailwise.train.run import by_recipe
+
+    if file.is_dir():
+        raise TailwiseError(f"report: --html {file} is a folder; name a file, such as {file / 'report.html'}")
+    if len(runs) > 1:
+        comparison.write(file, by_recipe(runs))
+    else:
+        page = runs[0].path / "report.html"
+        if runs[0].finished and not page.is_file():
+            evaluate(runs[0].path)
+        if runs[0].result and not page.is_file():
+            raise TailwiseError(f"report: {page} could not be drawn; see what `tailwise evaluate {runs[0].path}` says")
+        write_whole(file, page.read_bytes())
+    print(f"page: {file}")
+
+
+def recipes(words: list[str]) -> None:
+    """List the shipped recipes."""
+    parser = Parser(prog="tailwise recipes", description="The recipes inside the package.")
+    parser.parse_args(words)
+    from tailwise.train.parse import read, shipped
+
+    known = shipped()
+    wide = max(map(len, known))
+    for name in known:
+        print(f"{name:{wide}}  {read(name).get('about', {}).get('row', '')}")

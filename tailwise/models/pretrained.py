@@ -1,0 +1,37 @@
+"""Whether the pretrained weights of a model can be had, without waiting for a network that is not there."""
+
+from threading import Thread
+
+PATIENCE = 90.0
+"""Seconds that a download may take; what has come by then is kept, so a later run may find the rest."""
+
+
+def trouble(name: str, patience: float = PATIENCE) -> str:
+    """Why timm's pretrained weights of model ``name`` cannot be had; empty when they are here or came within ``patience`` s."""
+    import timm
+
+    repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    if not repository:
+        return "timm has none"
+    found: list[str] = []
+
+    def download() -> None:
+        try:
+            fetch(repository)
+            found.append("")
+        except Exception as error:  # a network fails in more ways than can be listed
+            found.append((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+    thread = Thread(target=download, daemon=True)  # a network that swallows packets must not hold the run up
+    thread.start()
+    thread.join(patience)
+    return found[0] if found else f"they did not come within {patience:.0f} s"
+
+
+def fetch(repository: str) -> None:
+    """Have a model's file of weights in the local cache; raises what the hub's client raises."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    file = "model.safetensors"
+    if not isinstance(try_to_load_from_cache(repository, file), str):
+        hf_hub_download(repository, file, etag_timeout=5)

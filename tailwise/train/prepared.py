@@ -1,0 +1,112 @@
+"""What one run trains on and is judged on, whatever its samples are; `images` and `pixels` say what differs between them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from tailwise.counts import imbalance_factor
+from tailwise.data import Source, Split
+from tailwise.data.views import Normalisation, Views
+from tailwise.models import Network
+from tailwise.posthoc import Validation
+from tailwise.train.recipe import Data, Engine, Net, Recipe
+
+
+@dataclass(frozen=True)
+class Prepared(ABC):
+    """The splits of one run, and how its samples are read, predicted and judged."""
+
+    source: Source
+    train: Split
+    checked: Split  # looked at between epochs
+    checked_name: str  # "val", or "test" where the training set gives no validation: then it is only watched
+    test: Split
+    counts: Tensor  # (C,) of the training split
+    size: int  # side of the square that the model sees in training
+    normalise: Normalisation
+    presets: tuple[Any, ...]
+
+    headline: ClassVar[str]
+    """The figure that epochs are compared by."""
+    check_batch: ClassVar[int]
+    """Samples per step when judging."""
+
+    @property
+    def names(self) -> list[str]:
+        """Class names."""
+        return list(self.source.names)
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """What a recipe that leaves it open gets."""
+
+    @property
+    @abstractmethod
+    def backbone(self) -> str:
+        """What a recipe that leaves it open gets."""
+
+    @property
+    @abstractmethod
+    def decoder(self) -> str:
+        """What a recipe that leaves it open gets."""
+
+    @abstractmethod
+    def check(self, recipe: Recipe) -> None:
+        """Refuse with `TailwiseError` what makes no sense for these samples."""
+
+    @abstractmethod
+    def network(self, net: Net) -> Network:
+        """The network that the recipe's model section describes, its weights random or from a checkpoint."""
+
+    @abstractmethod
+    def views(self, number: int) -> Views:
+        """The first ``number`` training views; the last preset serves the rest."""
+
+    @abstractmethod
+    def plain(self) -> Views:
+        """The one view that a look between epochs uses."""
+
+    @abstractmethod
+    def look(self, tally: Tensor) -> Mapping[str, Tensor]:
+        """The figures of a look between epochs, `headline` among them, from its `metrics.tally` (3, C)."""
+
+    def looked(self, tally: Tensor) -> dict[str, Tensor]:
+        """`look`, the figures named after the split."""
+        return {f"{self.checked_name}_{name}": figure for name, figure in self.look(tally).items()}
+
+    @abstractmethod
+    def validation(self, model: Network) -> Validation:
+        """Logits and labels of the validation split, for post-hoc steps."""
+
+    @abstractmethod
+    def judge(self, model: Network, carried_log_prior: Tensor, engine: Engine) -> dict[str, Any]:
+        """The figures of a finished model on the test split, as plain JSON values."""
+
+    @abstractmethod
+    def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
+        """Write what a judged run's folder holds beside its figures."""
+
+    def about(self) -> dict[str, Any]:
+        """What ``model.json`` says of how samples are read."""
+        normalisation = {"mean": self.normalise.mean, "std": self.normalise.std}
+        return {"classes": self.names, "image_size": self.size, "normalisation": normalisation, "train_counts": self.counts}
+
+    def manifest(self, data: Data) -> dict[str, Any]:
+        """What identifies the data: counts, hash, nominal and realised imbalance."""
+        return {
+            "source": data.source,
+            "name": self.source.name,
+            "sha256": self.source.sha256,
+            "classes": self.names,
+            "train_counts": self.counts.tolist(),
+            "samples": {"train": len(self.train.labels), self.checked_name: len(self.checked.labels)}
+            | {"test": len(self.test.labels)},
+            "imbalance_factor": {"nominal": data.imbalance_factor, "realised": imbalance_factor(self.counts)},
+            "skipped": len(self.source.issues),
+            "image_size": self.size,
+        }
