@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import augment, gpu_kernels, growth, judging, kernels, queues, startup, tables, targets
+from benchmarks import augment, gpu_kernels, growth, judging, kernels, pixels, queues, startup, tables, targets
 from benchmarks.measure import Row
 from benchmarks.plots import draw
 from benchmarks.readme import machine
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[str], dict[str, list[Row]]]] = {
     "growth": growth.measure,
     "queues": queues.measure,
     "augment": augment.measure,
+    "pixels": pixels.measure,
     "judging": judging.measure,
     "startup": startup.measure,
 }

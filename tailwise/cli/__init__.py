@@ -13,7 +13,7 @@ Train, judge and ship recognisers on long-tailed data.
 
   fit SOURCE     train a recogniser and judge it; writes a run folder
   evaluate RUN   judge a trained run again
-  report RUN...  print one run's card, or a table that compares runs over seeds
+  report RUN...  print a run's card or a table of several; --html FILE writes a page, --text how to repeat
   recipes        list the recipes inside the package
   bench RECIPE…  train recipes over seeds and write one table of them
   predict RUN…   label the pixels of images with a trained run: masks, overlays, classes.csv

@@ -148,7 +148,7 @@ def listed(facts: Mapping[str, str]) -> list[str]:
 
 
 def card(result: Mapping[str, Any]) -> str:
-    """One run whose samples are images in full: its figures, then every class, or the ten of lowest recall when there are more than 20.
+    """One run for images in full: its figures, then every class, or the ten of lowest recall when there are more than 20.
 
     Beside the result block it shows what a run adds to it: ``recipe``, ``data``, ``seed``, ``epochs``, ``seconds`` and
     the ``best_epoch``, labelled.

@@ -95,7 +95,13 @@ def resolve(recipe: Mapping[str, Any], overrides: Sequence[str]) -> Namespace:
 
 def build(record: Namespace) -> Recipe:
     """The recipe itself; classes such as teachers are constructed here."""
-    made = parser().instantiate(record)
+    try:
+        made = parser().instantiate(record)
+    except ValueError as error:  # where an option may also be left out, the parser wraps what its class has to say
+        link: BaseException | None = error
+        while link is not None and not isinstance(link, TailwiseError):
+            link = link.__cause__ or link.__context__
+        raise link or error from error
     return Recipe(**{key: value for key, value in vars(made).items() if key in Recipe.__dataclass_fields__})
 
 

@@ -120,7 +120,9 @@ def test_card_shows_every_figure_of_a_run() -> None:
     assert lines["test samples"] == "100"
     assert lines["balanced accuracy"] == percent(found["balanced"])
     assert lines["by shots"] == f"many {percent(found['many'])}   medium {percent(found['medium'])}   few n/a"
-    assert lines["groups"].startswith("Training samples per class: many > 100 (8 classes), medium 20 to 100 (2 classes), few < 20 (0 classes)")
+    assert lines["groups"].startswith(
+        "Training samples per class: many > 100 (8 classes), medium 20 to 100 (2 classes), few < 20 (0 classes)"
+    )
     assert lines["by thirds"].startswith(f"head {percent(found['thirds']['head'])}   middle")
     assert lines["worst class"] == f"{percent(found['worst']['recall'])} ({found['worst']['name']})"
     for label, key in (("harmonic mean", "harmonic"), ("geometric mean", "geometric"), ("macro-F1", "macro_f1")):

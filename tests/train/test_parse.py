@@ -184,3 +184,17 @@ def test_a_section_that_is_no_mapping_is_refused(key: str, value: object) -> Non
     with pytest.raises(TailwiseError) as refused:
         parse.resolve({key: value}, ())
     assert key in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--objective=BCL", "--objective.pixels=Uniform", "--objective.pixels.per_image=0"), "Uniform: per_image must be"),
+        (("--objective=ELM", "--objective.embedding=LogTriplet", "--objective.embedding.temperature=0"), "LogTriplet: "),
+    ],
+)
+def test_what_a_class_refuses_is_said_in_its_own_words(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(TailwiseError) as found:
+        parse.build(parse.resolve({}, words))
+    assert str(found.value).startswith(message)
+    assert "\n" not in str(found.value)

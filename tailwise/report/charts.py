@@ -1,0 +1,210 @@
+"""The plots of a report on images, each from plain numbers; `page.Plot` is what the templates draw."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tailwise.counts import FEW, MANY
+from tailwise.metrics import Reliability
+from tailwise.report.figures import SHOTS
+from tailwise.report.page import BOTTOM, LEFT, RIGHT, TOP, Bar, Dot, Line, Plot, Point, legend, scatter
+from tailwise.report.text import percent
+from tailwise.report.words import named, several
+
+SINGLE = 300
+"""Classes that get a mark of their own; more are drawn together where they lie together."""
+
+CELLS = 50
+"""Classes of a heat map at most."""
+
+Row = Mapping[str, Any]
+
+
+def frequency(rows: Sequence[Row], groups: Sequence[int]) -> Plot:
+    """Recall of each class against its training images; ``groups`` are 0 to 2 for each row."""
+    drawn = [(row, g) for row, g in zip(rows, groups, strict=True) if row["recall"] is not None and row["train"] > 0]
+    points = [Point(_short(row["name"]), row["train"], row["recall"], g, _class_note(row)) for row, g in drawn]
+    trend: list[tuple[float, float]] = []
+    if len(points) > SINGLE:
+        points, trend = _together(drawn), _trend([row for row, _ in drawn])
+    alt = "Recall of each class against its number of training images; the table of every class has the same figures"
+    edges = [edge for edge in (FEW, MANY) if points and min(p.x for p in points) < edge < max(p.x for p in points)]
+    return scatter(points, SHOTS, "Training images of the class, logarithmic", "Recall", alt, edges, "{:,.12g}".format, trend)
+
+
+def _class_note(row: Row) -> str:
+    return (
+        f"{row['name']}: recall {percent(row['recall'])} %, precision {percent(row['precision'])} %, "
+        f"{several(row['train'], 'training image')}, {several(row['test'], 'test image')}"
+    )
+
+
+def _together(drawn: Sequence[tuple[Row, int]]) -> list[Point]:
+    """One point for the classes of a group whose counts and recalls are nearly the same."""
+    cells: dict[tuple[int, int, int], list[Row]] = {}
+    for row, g in drawn:
+        cells.setdefault((g, round(6 * math.log(row["train"])), round(20 * row["recall"])), []).append(row)
+    points = []
+    for (g, *_), rows in sorted(cells.items(), key=lambda item: -len(item[1])):  # large marks below small ones
+        counts, recall = sorted(row["train"] for row in rows), fmean(row["recall"] for row in rows)
+        names = named([row["name"] for row in rows], 8)
+        between = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
+        note = f"{several(len(rows), 'class')} with {between} training images, mean recall {percent(recall)} %: {names}"
+        x = math.exp(fmean(map(math.log, counts)))
+        points.append(Point("", x, recall, g, _class_note(rows[0]) if len(rows) == 1 else note, _size(len(rows))))
+    return points
+
+
+def _trend(rows: Sequence[Row], parts: int = 12) -> list[tuple[float, float]]:
+    """Geometric mean of the counts and mean of the recalls, of as many classes in each part, from rare to frequent."""
+    ordered = sorted(rows, key=lambda row: row["train"])
+    cuts = [len(ordered) * i // parts for i in range(parts + 1)]
+    runs = [ordered[a:b] for a, b in pairwise(cuts)]
+    return [(math.exp(fmean(math.log(row["train"]) for row in run)), fmean(row["recall"] for row in run)) for run in runs]
+
+
+def _size(n: int) -> float:
+    return round(min(0.6 + 0.25 * math.log(n), 2.2), 2)
+
+
+def _short(name: str, limit: int = 24) -> str:
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
+def calibration(found: Reliability, title: str, series: int) -> Plot:
+    """A reliability diagram: accuracy in each bin of the confidence, beside the diagonal where both agree."""
+    left, right, top, bottom, bins = 46, 258, 30, 220, len(found.samples)
+    wide = (right - left) / bins
+    bars = []
+    for b, (stated, accuracy, n) in enumerate(zip(*(column.tolist() for column in found), strict=True)):
+        if n:
+            note = f"confidence {percent(stated)} %, {percent(accuracy)} % right, {several(n, 'image')}"
+            high = max((bottom - top) * accuracy, 1)
+            bars.append(
+                Bar(round(left + b * wide + 0.5, 1), round(bottom - high, 1), round(wide - 1, 1), round(high, 1), series, note)
+            )
+    return Plot(
+        f"Reliability of {title}: share of right answers by confidence",
+        "Confidence",
+        f"{title}: right",
+        across=[(left + (right - left) * i / 2, f"{50 * i} %") for i in range(3)],
+        upwards=[(bottom - (bottom - top) * i / 2, f"{50 * i} %") for i in range(3)],
+        edges=[],
+        key=[],
+        dots=[],
+        bars=bars,
+        lines=[Line([(left, bottom), (right, top)], "edge")],
+        width=280,
+        height=262,
+        left=left,
+        right=right,
+        top=top,
+        bottom=bottom,
+    )
+
+
+def heat(matrix: NDArray[np.int64], names: Sequence[str]) -> Plot:
+    """A confusion matrix (C, C), true classes downwards; the shade is the share of the true class."""
+    classes = len(names)
+    side = min(26.0, 420 / classes)
+    left, top = 120, 24
+    bars, total = [], matrix.sum(1)
+    for t, p in np.argwhere(matrix).tolist():
+        n, share = int(matrix[t, p]), matrix[t, p] / total[t]
+        note = f"{names[t]} taken for {names[p]}: {n} of {total[t]}" if t != p else f"{names[t]} recognised: {n} of {total[t]}"
+        opacity = round(0.12 + 0.88 * float(share), 2)
+        place = (round(left + p * side, 1), round(top + t * side, 1), round(side - 0.6, 1), round(side - 0.6, 1))
+        bars.append(Bar(*place, 0 if t == p else 2, note, opacity))
+    end = side * classes
+    return Plot(
+        "Confusion matrix: true classes downwards, predicted ones to the right, both from frequent to rare",
+        "Predicted, in the same order",
+        "",
+        across=[],
+        upwards=[
+            (round(top + (c + 0.5) * side, 1), _short(name, 16)) for c, name in enumerate(names) if side >= 12 or c % 2 == 0
+        ],
+        edges=[],
+        key=[],
+        dots=[],
+        bars=bars,
+        grid=False,
+        height=int(top + end + 46),
+        left=left,
+        right=int(left + end),
+        top=top,
+        bottom=int(top + end),
+    )
+
+
+def places(where: NDArray[np.float64], groups: Sequence[int], notes: Sequence[str], how: str) -> Plot:
+    """A map: points (n, 2) in [0, 1], in the colours of their shot groups."""
+    x, y = LEFT + 6 + (RIGHT - LEFT - 12) * where[:, 0], BOTTOM - 6 - (BOTTOM - TOP - 12) * where[:, 1]
+    dots = [
+        Dot("", round(float(a), 1), round(float(b), 1), g, note, None, 0.7)
+        for a, b, g, note in zip(x, y, groups, notes, strict=True)
+    ]
+    alt = f"Features of {len(dots)} test images by {how}, coloured by the shot group of their class"
+    frame = [(LEFT, TOP), (RIGHT, TOP), (RIGHT, BOTTOM), (LEFT, BOTTOM), (LEFT, TOP)]
+    lines = [Line(frame, "thin")]
+    return Plot(alt, "", "", [], [], [], legend([f"{g}-shot" for g in SHOTS], LEFT), dots, lines, height=BOTTOM + 10)
+
+
+def curve(values: Sequence[tuple[float, float]], title: str, series: int, share: bool) -> Plot:
+    """One figure over the epochs, (epoch, value), counted from 1; a ``share`` is drawn in percent, from 0."""
+    left, right, top, bottom = 46, 258, 30, 220
+    high = max([value for _, value in values] + [1e-9]) * 1.05
+    low = 0.0 if share else min(0.0, *(value for _, value in values))
+    last = max(epoch for epoch, _ in values)
+    step = _round((high - low) / 4)
+
+    def place(epoch: float, value: float) -> tuple[float, float]:
+        across = (epoch - 1) / max(last - 1, 1)
+        return round(left + (right - left) * across, 1), round(bottom - (bottom - top) * (value - low) / (high - low), 1)
+
+    def written(value: float) -> str:
+        return f"{percent(value)} %" if share else f"{value:.4g}"
+
+    shown = values if len(values) <= 60 else [*values[:: len(values) // 60 + 1], values[-1]]
+    return Plot(
+        f"{title} by epoch",
+        "Epoch",
+        title,
+        across=[(place(epoch, low)[0], f"{epoch:g}") for epoch in sorted({1, (1 + last) // 2, last})],
+        upwards=[
+            (place(1, step * i)[1], f"{100 * step * i:.3g} %" if share else f"{step * i:.3g}")
+            for i in range(6)
+            if step * i <= high
+        ],
+        edges=[],
+        key=[],
+        dots=[Dot("", *place(epoch, value), series, f"epoch {epoch:g}: {written(value)}", None, 0.7) for epoch, value in shown],
+        lines=[Line([place(*point) for point in values], f"line{series}")],
+        width=280,
+        height=262,
+        left=left,
+        right=right,
+        top=top,
+        bottom=bottom,
+    )
+
+
+def _round(step: float) -> float:
+    """1, 2 or 5 times a power of ten, at least ``step``."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= step * 0.999)
+
+
+def matrix(labels: Tensor, predictions: Tensor, order: Sequence[int]) -> NDArray[np.int64]:
+    """The confusion matrix (C, C) of labelled samples, classes in this order."""
+    place = np.empty(len(order), dtype=np.int64)
+    place[list(order)] = np.arange(len(order))
+    found = np.zeros((len(order), len(order)), dtype=np.int64)
+    np.add.at(found, (place[labels.numpy()], place[predictions.numpy()]), 1)
+    return found
