@@ -13,10 +13,12 @@ OLD := import sys; sys.exit(sys.version_info < (3, 11))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-wheel bench lint clean
+.PHONY: help demo docs examples test test-slow test-wheel bench lint clean
 
 help:
 	@echo "make demo        train on long-tailed digits and print one table"
+	@echo "make docs        the site, into build/site"
+	@echo "make examples    run docs/examples on long-tailed digits"
 	@echo "make test        ruff, mypy, pytest (TAILWISE_DATA=DIR adds the tests on real data)"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make test-wheel  build the wheel and run it in an empty environment"
@@ -35,6 +37,13 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	$(BIN)/python examples/demo.py runs/demo
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+examples: $(INSTALLED)
+	for name in plain lightning_module huggingface_trainer timm_train accelerate_loop; do \
+		echo "== $$name"; $(BIN)/python docs/examples/$$name.py || exit 1; done
 
 # Two processes of one thread each: torch's own threads would fight over the cores.
 test: lint

@@ -5,22 +5,62 @@ count zero; one rule serves every function that cannot take zero: it is floored 
 and `absent` tells post-hoc steps which classes may never be predicted.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tailwise.types import TailwiseError
+from tailwise.types import IGNORE, TailwiseError
 
-Counts = Tensor | Sequence[int] | Mapping[str, int]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Labelled(Protocol):
+    """A data set in the manner of torchvision's: the label of every sample, and the names of the classes in order."""
+
+    targets: Any
+    classes: Any
+
+
+Counts = Tensor | Sequence[int] | Mapping[Any, int] | Labelled
+"""What `as_counts` takes. A label vector is not among them, because it could be one of counts: see `from_labels`."""
+
+ALIASES = ("class_counts", "cls_num_list")
+"""What other code calls the argument ``counts``."""
+
+
+def with_aliases(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, its argument ``counts`` also taken by any name of `ALIASES`."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for alias in ALIASES:
+            if alias in kwargs and "counts" not in kwargs:
+                kwargs["counts"] = kwargs.pop(alias)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def as_counts(counts: Counts) -> Tensor:
-    """Class counts as an int64 tensor (C,), from a tensor, a list or a dict by class name.
+    """Class counts as an int64 tensor (C,), from what holds them.
 
-    Raises `TailwiseError` for negative or fractional counts (shares of a whole are not counts) and for none at all.
+    - a tensor, array or list, class by class;
+    - a dict or a pandas series: keys that are numbers say which class, names stand in the order of the classes;
+    - a data set with ``targets`` and ``classes``: its labels are counted.
+
+    Raises `TailwiseError` for negative or fractional counts (shares of a whole are not counts), for none at all, and for
+    numbered classes with a gap.
     """
-    values = list(counts.values()) if isinstance(counts, Mapping) else counts
+    if hasattr(counts, "targets"):
+        if not hasattr(counts, "classes"):
+            raise TailwiseError("class counts: the data set has no classes; use counts.from_labels(data.targets, classes)")
+        return from_labels(counts.targets, len(counts.classes))
+    values = _by_class(dict(counts.items())) if hasattr(counts, "items") else counts
     given = torch.as_tensor(values, dtype=None if isinstance(values, Tensor) else torch.float64)
     if given.ndim != 1 or given.numel() == 0:
         raise TailwiseError(f"class counts: expected one whole number per class, got shape {tuple(given.shape)}")
@@ -32,6 +72,38 @@ def as_counts(counts: Counts) -> Tensor:
     if bool((whole < 0).any()):
         raise TailwiseError(f"class counts: negative count for class {int((whole < 0).nonzero()[0])}")
     return whole
+
+
+def _by_class(named: dict[Any, int]) -> list[int]:
+    """Counts by name as they stand, by number in the order of the numbers: a Counter has that of first occurrence."""
+    if not all(isinstance(key, int) or hasattr(key, "__index__") for key in named):
+        return list(named.values())
+    if missing := set(range(len(named))) - set(named):
+        raise TailwiseError(f"class counts: no count for class {min(missing)}; number classes from 0, absent ones with count 0")
+    return [named[c] for c in range(len(named))]
+
+
+def from_labels(labels: Any, classes: int | Sequence[Any]) -> Tensor:
+    """Class counts (C,) int64 of a label vector: a tensor, array, series or list.
+
+    ``classes`` is how many classes there are, for labels 0..C-1; or their names in the order of the model's outputs, for
+    labels that are names. Labels equal to IGNORE are not counted. Raises `TailwiseError` for any other label.
+    """
+    if not isinstance(classes, int):
+        number, values = {name: c for c, name in enumerate(classes)}, np.asarray(labels).tolist()
+        if strange := set(values) - set(number):
+            raise TailwiseError(f"labels: {min(strange, key=str)!r} is none of the {len(number)} classes; name it among them")
+        labels, classes = np.array([number[name] for name in values], dtype=np.int64), len(number)
+    array = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TailwiseError(
+            f"labels: {array.dtype} are no class numbers; give whole numbers from 0, or names and classes=names"
+        )
+    given = torch.from_numpy(array.astype(np.int64))
+    outside = given[(given != IGNORE) & ((given < 0) | (given >= classes))]
+    if outside.numel():
+        raise TailwiseError(f"labels: {int(outside[0])} is outside 0..{classes - 1}; number the classes from 0")
+    return count_labels(given, classes)
 
 
 def count_labels(labels: Tensor, classes: int) -> Tensor:

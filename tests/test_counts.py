@@ -1,7 +1,10 @@
 """Class counts and what follows from them, with the rule for zero counts."""
 
 import math
+from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -13,21 +16,42 @@ from tailwise.counts import (
     as_counts,
     count_labels,
     effective_number,
+    from_labels,
     imbalance_factor,
     log_prior,
     shot_groups,
     thirds,
+    with_aliases,
 )
 from tailwise.types import IGNORE, TailwiseError
 
 some_counts = st.lists(st.integers(0, 10**9), min_size=1, max_size=12)
 
 
-@pytest.mark.parametrize("counts", [[3, 0, 2], {"a": 3, "b": 0, "c": 2}, torch.tensor([3.0, 0, 2]), (3, 0, 2)])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [3, 0, 2],
+        {"a": 3, "b": 0, "c": 2},
+        torch.tensor([3.0, 0, 2]),
+        np.array([3, 0, 2]),
+        (3, 0, 2),
+        Counter({2: 2, 0: 3, 1: 0}),  # numbers say which class, whatever their order
+        {np.int64(1): 0, np.int64(0): 3, np.int64(2): 2},
+        SimpleNamespace(targets=[0, 2, 0, 2, 0], classes=["a", "b", "c"]),  # as torchvision's data sets
+    ],
+)
 def test_counts_from_what_people_have(counts: object) -> None:
     made = as_counts(counts)
     assert made.dtype == torch.int64
     assert made.tolist() == [3, 0, 2]
+
+
+def test_counts_from_a_series() -> None:
+    pandas = pytest.importorskip("pandas")
+    species = pandas.Series([1, 0, 0, 0, 1, 2])
+    assert as_counts(species.value_counts()).tolist() == [3, 2, 1]
+    assert as_counts(species[:5].replace(0, 2).value_counts().reindex(range(3), fill_value=0)).tolist() == [0, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -39,11 +63,55 @@ def test_counts_from_what_people_have(counts: object) -> None:
         ([5, -1], "negative count for class 1"),
         ([5, math.nan], "not finite"),
         ([5, math.inf], "not finite"),
+        (Counter([0, 0, 2]), "no count for class 1; .* count 0"),
+        (SimpleNamespace(targets=[0, 1]), "no classes; use counts.from_labels"),
     ],
 )
 def test_what_is_no_count_is_refused(counts: list[float], message: str) -> None:
     with pytest.raises(TailwiseError, match=message):
         as_counts(counts)
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 2, 0, 2, 0], torch.tensor([0, 2, IGNORE, 0, 2, 0]), np.array([[0, 2, 0], [2, 0, IGNORE]])]
+)
+def test_counts_from_a_label_vector(labels: object) -> None:
+    assert from_labels(labels, 3).tolist() == [3, 0, 2]
+
+
+def test_counts_from_names() -> None:
+    names, series = ["fox", "owl", "fox", "elk", "fox"], pytest.importorskip("pandas").Series
+    for seen in (names, tuple(names), np.array(names), series(names)):
+        assert from_labels(seen, ["elk", "fox", "newt", "owl"]).tolist() == [1, 3, 0, 1]
+    assert from_labels([], 2).tolist() == from_labels([], ["elk", "fox"]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        ([0, 1, 3], 3, "3 is outside 0..2"),
+        ([0, -1], 2, "-1 is outside 0..1"),
+        ([0.0, 1.0], 2, "float64 are no class numbers"),
+        ([True, False], 2, "bool are no class numbers"),
+        (["elk", "fox"], 2, "or names and classes=names"),
+        (["elk", "fawn"], ["elk", "fox"], "'fawn' is none of the 2 classes"),
+    ],
+)
+def test_what_is_no_label_is_refused(labels: list[object], classes: int | list[str], message: str) -> None:
+    with pytest.raises(TailwiseError, match=message):
+        from_labels(labels, classes)
+
+
+def test_the_argument_counts_has_other_names() -> None:
+    @with_aliases
+    def shares(counts: list[int], of: int = 1) -> list[float]:
+        return [n / of for n in counts]
+
+    assert shares([4], of=2) == shares(counts=[4], of=2) == shares(class_counts=[4], of=2) == shares(cls_num_list=[4], of=2)
+    with pytest.raises(TypeError):
+        shares([4], cls_num_list=[4])
+    with pytest.raises(TypeError):
+        shares(counts=[4], class_counts=[4])
 
 
 def test_count_labels() -> None:

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-from tailwise.counts import Counts, as_counts, log_prior
+from tailwise.counts import Counts, as_counts, log_prior, with_aliases
 from tailwise.types import Batch, Model, Output, TailwiseError
 
 P = ParamSpec("P")
@@ -31,6 +31,12 @@ class Objective(nn.Module):
     counts: Tensor
     log_prior: Tensor
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        if "__init__" in vars(cls):  # class_counts= and cls_num_list= are what other libraries call the counts
+            cls.__init__ = with_aliases(cls.__init__)  # type: ignore[method-assign]
+
+    @with_aliases
     def __init__(self, counts: Counts, model: Model) -> None:
         super().__init__()
         self.register_buffer("counts", as_counts(counts))
