@@ -18,6 +18,6 @@ for path in sys.argv[2:]:
         image = image.resize(full, Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
     pixels = np.float32((np.asarray(image) / 255 - mean) / std)
     logits = session.run(None, {"images": pixels.transpose(2, 0, 1)[None]})[0][0] + about["to_uniform"]
-    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    for c in np.argsort(-shares)[:3]:
-        print(f"{path}  {shares[c]:.3f}  {about['classes'][c]}")
+    shares = np.exp(logits - logits.max())
+    shares = (shares / shares.sum()) ** about["calibration"]["scale"] * np.exp(about["calibration"]["bias"])
+    print(path, *(f"{shares[c] / shares.sum():.3f} {about['classes'][c]}" for c in np.argsort(-shares)[:3]), sep="  ")

@@ -1,9 +1,12 @@
 """Training objectives: one file per method, each a pure function and its `Objective`."""
 
+from tailwise.losses.asymmetric import Asymmetric, asymmetric
 from tailwise.losses.bcl import BCL, balanced_contrastive
+from tailwise.losses.binary_cross_entropy import BinaryCrossEntropy, MultiLabel, binary_cross_entropy
 from tailwise.losses.class_balanced import ClassBalanced, class_balanced
 from tailwise.losses.contrastive import Contrastive
 from tailwise.losses.cross_entropy import CrossEntropy, cross_entropy
+from tailwise.losses.distribution_balanced import DistributionBalanced, distribution_balanced
 from tailwise.losses.elm import ELM, embedding_spread, logit_margin
 from tailwise.losses.embedding import CentreSpread, LogTriplet, PairHinge, WeightedSupCon
 from tailwise.losses.focal import Focal, focal
@@ -50,11 +53,14 @@ __all__ = [
     "SADE",
     "TSC",
     "VS",
+    "Asymmetric",
     "Balanced",
+    "BinaryCrossEntropy",
     "CentreSpread",
     "ClassBalanced",
     "Contrastive",
     "CrossEntropy",
+    "DistributionBalanced",
     "Draw",
     "Focal",
     "GMLLeaveOneOut",
@@ -68,6 +74,7 @@ __all__ = [
     "LogitAdjusted",
     "MomentumContrast",
     "MomentumSupCon",
+    "MultiLabel",
     "NonNegativeSupCon",
     "Objective",
     "PaCo",
@@ -82,10 +89,13 @@ __all__ = [
     "Uniform",
     "WeightedSupCon",
     "Whole",
+    "asymmetric",
     "balanced_contrastive",
+    "binary_cross_entropy",
     "class_balanced",
     "cross_entropy",
     "distillation",
+    "distribution_balanced",
     "embedding_spread",
     "focal",
     "gaussian_clouded",

@@ -1,6 +1,7 @@
 """Metrics of long-tailed recognition: pure functions of tensors, each with its rule for classes that do not occur."""
 
 from tailwise.metrics.calibration import Reliability, ece, ece_by_group, ranks, reliability, top_k_accuracy
+from tailwise.metrics.multilabel import average_precisions, multilabel_summary
 from tailwise.metrics.segmentation import (
     boundary_f_scores,
     boundary_tally,
@@ -14,6 +15,7 @@ from tailwise.metrics.worst_case import worst_case_accuracy
 
 __all__ = [
     "Reliability",
+    "average_precisions",
     "boundary_f_scores",
     "boundary_tally",
     "ece",
@@ -22,6 +24,7 @@ __all__ = [
     "frequency_weighted_iou",
     "group_mean",
     "ious",
+    "multilabel_summary",
     "pixel_groups",
     "precisions",
     "ranks",
