@@ -15,9 +15,9 @@ BASE = {"types", "counts", "rng"}
 STATE = {"queue", "teacher", "moments"}
 WORLD = {"models", "data", "metrics"}
 JUDGING = {"task", "priors", "evaluate", "inference"}
-JOBS = {"train", "report", "predict"}
+JOBS = {"train", "report", "predict", "export", "survey"}
 BELOW_LOSSES = BASE | {"distributed", "kernels", "files"} | STATE
-BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc"} | WORLD | JUDGING
+BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc", "calibrate", "conformal"} | WORLD | JUDGING
 MAY_IMPORT = {
     "types": set(),
     **{part: {"types"} for part in ("counts", "rng", "distributed", "kernels", "files")},
@@ -25,8 +25,11 @@ MAY_IMPORT = {
     "losses": BELOW_LOSSES,
     **dict.fromkeys(WORLD, BASE | {"distributed", "files"}),
     **dict.fromkeys(JUDGING, BASE | {"distributed", "losses", "models", "metrics"} | JUDGING),
+    "calibrate": BASE,
+    "conformal": BASE | {"files"},
     "posthoc": BASE | {"priors", "metrics", "models"},
     **dict.fromkeys(JOBS, BELOW_JOBS | JOBS),
+    "integrations": BELOW_JOBS | JOBS,
     **dict.fromkeys(("cli", "__init__"), BELOW_JOBS | JOBS),
 }
 ONLY_IN = {"lightning": {"train", "integrations"}, "torch.distributed": {"distributed"}, "timm": {"models"}, "segmentation_models_pytorch": {"models"}}

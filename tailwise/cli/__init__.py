@@ -4,13 +4,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from tailwise.cli import fit, look, predict
+from tailwise.cli import data, fit, look, predict
 from tailwise.types import TailwiseError
 
 USAGE = """usage: tailwise COMMAND ...
 
 Train, judge and ship recognisers on long-tailed data.
 
+  data SOURCE    look before training: classes, duplicates, damaged files, what to do
   fit SOURCE     train a recogniser and judge it; writes a run folder
   evaluate RUN   judge a trained run again
   report RUN...  print a run's card or a table of several; --html FILE writes a page, --text how to repeat
@@ -34,6 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for a mistake that the user can mend, 130 when interrupted."""
     command, *rest = list(sys.argv[1:] if words is None else words) or ["--help"]
     commands: dict[str, Callable[[list[str]], None]] = {
+        "data": data.data,
         "fit": fit.fit,
         "evaluate": look.evaluate,
         "report": look.report,

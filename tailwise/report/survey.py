@@ -101,7 +101,7 @@ def _profile(rows: Sequence[Row], groups: Sequence[str], unit: str) -> Plot:
         group = groups.index(of_part[-1]["group"])
         left, width = LEFT + wide * int(part[0]), wide * len(part)
         bars.append(Bar(round(left, 2), round(top, 1), round(width, 2), round(BOTTOM - top, 1), group, note))
-    across = [(round(LEFT + wide * n, 1), f"{n:,}") for n in range(0, len(rows) + 1, max(round(len(rows) / 5), 1))]
+    across = [(round(LEFT + wide * n, 1), f"{n:,}") for n in range(0, len(rows) * 9 // 10, len(rows) // 5)]
     upwards = [(round(y(tick), 1), f"{tick:,}") for tick in _ticks(rows)]
     label = f"Training {unit}, logarithmic"
     return Plot(_alt(unit), "Classes, from frequent to rare", label, across, upwards, [], legend(groups, LEFT), [], bars=bars)
@@ -150,4 +150,6 @@ def _pair(survey: Survey, at: int) -> dict[str, Any]:
 def _shown(image: Image.Image, alt: str) -> Shown:
     small = image.copy()
     small.thumbnail((SIDE, SIDE))
-    return Shown(picture(np.asarray(small), "JPEG"), alt, max(image.size) < SIDE // 2)
+    larger = max(SIDE // 2 // max(image.size), 1)  # small pictures are shown enlarged
+    made = picture(np.asarray(small), "JPEG")
+    return Shown(made._replace(width=made.width * larger, height=made.height * larger), alt, larger > 1)
