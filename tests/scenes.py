@@ -15,7 +15,7 @@ IGNORED = 255
 
 
 def scene(seed: int, height: int = 48, width: int = 64, classes: int = 4) -> tuple[Image.Image, Image.Image]:
-    """A picture and its mask: half and half of two classes, a patch of the third, a thin bar of the others, a corner ignored."""
+    """A picture and its mask: halves of two classes, a patch of the third, a thin bar of each other, a corner ignored."""
     draw = np.random.default_rng(seed)
     mask = np.zeros((height, width), np.uint8)
     mask[int(draw.integers(height // 3, 2 * height // 3)) :] = 1

@@ -32,8 +32,15 @@ MAY_IMPORT = {
     "integrations": BELOW_JOBS | JOBS,
     **dict.fromkeys(("cli", "__init__"), BELOW_JOBS | JOBS),
 }
-ONLY_IN = {"lightning": {"train", "integrations"}, "torch.distributed": {"distributed"}, "timm": {"models"}, "segmentation_models_pytorch": {"models"}}
-HEAVY = {"lightning", "timm", "segmentation_models_pytorch", "jinja2", "pyarrow", "sklearn", "torchvision", "tensorboard", "rich"}
+ONLY_IN = {
+    "lightning": {"train", "integrations"},
+    "torch.distributed": {"distributed"},
+    "timm": {"models"},
+    "segmentation_models_pytorch": {"models"},
+}
+HEAVY = {"lightning", "timm", "segmentation_models_pytorch", "jinja2", "pyarrow", "sklearn", "torchvision", "tensorboard"} | {
+    "rich"
+}
 
 
 def named(source: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Post-hoc adjustment: the golden row, the identities, and what it refuses."""
+"""Priors: the golden row and the identities of adjustment; estimates against known shares and slow versions."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailwise.counts import absent, log_prior
-from tailwise.priors import adjust
+from tailwise.priors import adjust, bbse, em, interval, on_simplex, resamples
 from tailwise.types import TailwiseError
 
 COUNTS = torch.tensor([100, 10, 2])
@@ -66,3 +66,135 @@ def test_mistakes_are_named() -> None:
         adjust(LOGITS, torch.tensor([0.0, 0.0, -torch.inf]))
     with pytest.raises(TailwiseError, match="no class is left"):
         adjust(LOGITS, torch.zeros(3), absent=torch.ones(3, dtype=torch.bool))
+
+
+def world(classes: int, target: torch.Tensor, n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (n, C) that are the exact log likelihoods of Gaussian classes, and labels drawn with shares ``target``."""
+    g = torch.Generator().manual_seed(seed)
+    means = 2.5 * torch.eye(classes, dtype=torch.float64)
+    labels = torch.multinomial(target, n, replacement=True, generator=g)
+    x = means[labels] + torch.randn(n, classes, generator=g, dtype=torch.float64)
+    return x @ means.T, labels
+
+
+TRAIN = torch.tensor([0.6, 0.25, 0.1, 0.04, 0.01])
+
+
+def errors(logits: torch.Tensor, labels: torch.Tensor, shares: torch.Tensor) -> float:
+    return float(((logits + shares.log()).argmax(1) != labels).double().mean())
+
+
+@pytest.mark.parametrize("target", [TRAIN, TRAIN.flip(0), torch.tensor([0.05, 0.05, 0.8, 0.05, 0.05])])
+def test_estimated_shares_are_near_the_true_ones_and_lower_the_error(target: torch.Tensor) -> None:
+    logits, labels = world(5, target, 2000, 1)
+    held_logits, held_labels = world(5, torch.full((5,), 0.2), 1000, 2)
+    held, seen = held_logits.argmax(1), logits.argmax(1)
+    for found in (em(logits), bbse(held, held_labels, seen.bincount(minlength=5))):
+        assert float(found.sum()) == pytest.approx(1)
+        assert float((found - target).abs().max()) < 0.05
+        for fixed in (torch.full((5,), 0.2), TRAIN):
+            if not torch.equal(fixed, target):
+                assert errors(logits, labels, found.clamp(min=1e-9)) < errors(logits, labels, fixed)
+        assert errors(logits, labels, found.clamp(min=1e-9)) <= errors(logits, labels, target) + 0.005
+
+
+def test_em_is_the_fixed_point_in_plain_loops_and_the_likeliest() -> None:
+    logits, _ = world(3, torch.tensor([0.7, 0.2, 0.1]), 60, 3)
+    found = em(logits, torch.tensor([1.0, 1.0, 2.0])).tolist()
+    total = [1.0, 1.0, 2.0]
+    for row in logits.exp().tolist():
+        whole = sum(value * share for value, share in zip(row, found, strict=True))
+        total = [t + value * share / whole for t, value, share in zip(total, row, found, strict=True)]
+    assert [t / 64 for t in total] == pytest.approx(found, abs=1e-5)
+    best = em(logits)
+    for other in (best + torch.tensor([0.02, -0.02, 0]), best + torch.tensor([0, 0.01, -0.01])):
+        assert (logits.exp() @ best).log().sum() > (logits.exp() @ other).log().sum()
+
+
+def test_bbse_solves_the_small_problem() -> None:
+    """Against the confusion matrix, built and inverted, where the answer lies inside the simplex."""
+    target = torch.tensor([0.5, 0.3, 0.2])
+    logits, _ = world(3, target, 5000, 4)
+    held_logits, labels = world(3, torch.tensor([0.6, 0.3, 0.1]), 900, 5)
+    tilt = torch.tensor([3.0, 0.0, -2.0])  # a predictor that mistakes classes for one another unevenly
+    predictions, seen = (held_logits + tilt).argmax(1), (logits + tilt).argmax(1).bincount(minlength=3).double()
+    confusion = torch.eye(3).double()
+    for j, c in zip(predictions.tolist(), labels.tolist(), strict=True):
+        confusion[j, c] += 1
+    confusion /= confusion.sum(0)
+    inverse = torch.linalg.solve(confusion, seen / 5000)
+    torch.testing.assert_close(bbse(predictions, labels, seen, ridge=0.0), inverse, rtol=0, atol=1e-4)
+    pulled = torch.linalg.solve(confusion.T @ confusion + torch.eye(3), confusion.T @ seen / 5000 + 1 / 3)
+    torch.testing.assert_close(bbse(predictions, labels, seen, ridge=1.0), pulled / pulled.sum(), rtol=0, atol=5e-3)
+
+
+def test_replicates_are_what_single_calls_give() -> None:
+    logits, _ = world(4, torch.tensor([0.4, 0.3, 0.2, 0.1]), 80, 6)
+    held_logits, labels = world(4, torch.full((4,), 0.25), 50, 7)
+    held, seen = held_logits.argmax(1), logits.argmax(1).bincount(minlength=4)
+    weights, again = resamples(80, 3, 0), resamples(50, 3, 1)
+    assert weights.sum(1).tolist() == [80.0] * 3
+    assert torch.equal(weights, resamples(80, 3, 0))
+    both = em(logits, weights=weights), bbse(held, labels, seen, weights=again)
+    for b in range(3):
+        rows = weights[b].long()
+        torch.testing.assert_close(both[0][b], em(logits.repeat_interleave(rows, 0)), rtol=0, atol=1e-4)
+        some = again[b].long()
+        alone = bbse(held.repeat_interleave(some), labels.repeat_interleave(some), seen)
+        torch.testing.assert_close(both[1][b], alone, rtol=0, atol=1e-4)
+
+
+def test_the_interval_holds_the_true_share_about_as_often_as_it_says() -> None:
+    target = torch.tensor([0.6, 0.3, 0.1])
+    hits = []
+    for seed in range(20):
+        logits, _ = world(3, target, 300, 10 + seed)
+        low, high = interval(em(logits, weights=resamples(300, 100, seed), start=em(logits), tolerance=1e-4))
+        hits += ((low <= target) & (target <= high)).tolist()
+    assert 0.85 <= sum(hits) / len(hits) <= 1
+
+
+def test_a_class_that_never_occurs_and_one_that_cannot() -> None:
+    logits, _ = world(3, torch.tensor([0.5, 0.5, 0.0]), 500, 8)
+    assert float(em(logits)[2]) < 0.02
+    logits[:, 0] = -torch.inf
+    found = em(logits, torch.ones(3))
+    assert found[0] == 0
+    assert float(found.sum()) == pytest.approx(1)
+    assert bool(em(logits, weights=resamples(500, 2, 0)).isfinite().all())
+
+
+def test_few_samples_and_one_class() -> None:
+    assert em(torch.zeros(4, 1)).tolist() == [1.0]
+    assert bbse(torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), torch.tensor([7])).tolist() == [1.0]
+    one = torch.tensor([[9.0, 0.0, 0.0]])
+    assert float(em(one)[0]) > 0.99
+    assert em(one, torch.ones(3)).tolist() == pytest.approx([0.5, 0.25, 0.25], abs=1e-3)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert bbse(nothing, nothing, torch.tensor([3, 1]), ridge=0.0).tolist() == pytest.approx([0.75, 0.25], abs=1e-5)
+
+
+def test_shares_far_from_zero_do_not_overflow() -> None:
+    logits, _ = world(3, torch.tensor([0.2, 0.3, 0.5]), 100, 9)
+    torch.testing.assert_close(em(logits + 1e4 * torch.arange(100)[:, None]), em(logits), rtol=0, atol=1e-5)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=6))
+def test_the_nearest_shares(values: list[float]) -> None:
+    row = torch.tensor([values], dtype=torch.float64)
+    found = on_simplex(row)[0]
+    assert float(found.min()) >= 0
+    assert float(found.sum()) == pytest.approx(1)
+    for c in range(len(values)):  # nearer than every corner, seen from which the way to the row does not lead back
+        corner = torch.eye(len(values), dtype=torch.float64)[c]
+        assert float((row[0] - found) @ (corner - found)) <= 1e-9
+
+
+def test_no_input_and_no_numbers_are_named() -> None:
+    with pytest.raises(TailwiseError, match="no input to estimate it from"):
+        em(torch.zeros(0, 3))
+    with pytest.raises(TailwiseError, match="no input to estimate it from"):
+        bbse(torch.tensor([0]), torch.tensor([0]), torch.zeros(3))
+    for bad in (torch.nan, -torch.inf):
+        with pytest.raises(TailwiseError, match="not finite"):
+            em(torch.full((2, 3), bad))

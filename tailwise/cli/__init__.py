@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from tailwise.cli import data, fit, look, predict
+from tailwise.cli import convert, data, export, fit, look, predict
 from tailwise.types import TailwiseError
 
 USAGE = """usage: tailwise COMMAND ...
@@ -17,7 +17,9 @@ Train, judge and ship recognisers on long-tailed data.
   report RUN...  print a run's card or a table of several; --html FILE writes a page, --text how to repeat
   recipes        list the recipes inside the package
   bench RECIPE…  train recipes over seeds and write one table of them
-  predict RUN…   label the pixels of images with a trained run: masks, overlays, classes.csv
+  predict RUN…   label images, or their pixels, with a trained run
+  export RUN     write its model as one file: ONNX, torch, safetensors
+  convert FILE   read a published checkpoint of BCL, GML or ProCo
 
   tailwise COMMAND --help    options of a command
   tailwise --version
@@ -42,6 +44,8 @@ def main(words: Sequence[str] | None = None) -> int:
         "recipes": look.recipes,
         "bench": fit.bench,
         "predict": predict.predict,
+        "export": export.export,
+        "convert": convert.convert,
         "--version": _version,
     }
     try:

@@ -1,5 +1,6 @@
 """``tailwise predict``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def predict(words: list[str]) -> None:
 def _segment(run: str, paths: list[str], out: str, options: dict[str, Any]) -> None:
     from tailwise.predict import segment
 
-    made = {"scales": tuple, "window": _sides, "stride": _sides}
+    made: dict[str, Callable[[Any], Any]] = {"scales": tuple, "window": _sides, "stride": _sides}
     options = {name: made[name](value) if name in made else value for name, value in options.items()}
     done = segment(run, paths, out, **options)
     skipped = f"; {len(done.skipped)} skipped, see {done.out}/skipped.csv" if done.skipped else ""

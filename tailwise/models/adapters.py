@@ -57,9 +57,9 @@ def merge(network: Network) -> Network:
     """The same network, in place, with W + B A written into its plain layers; any other network is left as it is."""
     for path, layer in list(network.backbone.named_modules()):
         if hasattr(layer, "get_base_layer"):
-            layer.merge()  # type: ignore[operator]
+            layer.merge()
             parent, _, child = path.rpartition(".")
-            setattr(network.backbone.get_submodule(parent), child, layer.get_base_layer())  # type: ignore[operator]
+            setattr(network.backbone.get_submodule(parent), child, layer.get_base_layer())
     return network
 
 

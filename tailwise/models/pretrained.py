@@ -1,4 +1,4 @@
-"""Whether the pretrained weights of a model can be had, without waiting for a network that is not there."""
+"""What timm knows of a model's pretrained weights: whether they can be had, without waiting for a network that is not there."""
 
 from threading import Thread
 
@@ -10,7 +10,7 @@ def trouble(name: str, patience: float = PATIENCE) -> str:
     """Why timm's pretrained weights of model ``name`` cannot be had; empty when they are here or came within ``patience`` s."""
     import timm
 
-    repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    repository = timm.is_model(name) and getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
     if not repository:
         return "timm has none"
     found: list[str] = []
@@ -35,3 +35,10 @@ def fetch(repository: str) -> None:
     file = "model.safetensors"
     if not isinstance(try_to_load_from_cache(repository, file), str):
         hf_hub_download(repository, file, etag_timeout=5)
+
+
+def input_size(name: str) -> int:
+    """The side in pixels of the square images that timm made model ``name`` for."""
+    import timm
+
+    return int(timm.get_pretrained_cfg(name).input_size[-1])

@@ -30,7 +30,7 @@ INATURALIST = ((0.466, 0.471, 0.380), (0.195, 0.194, 0.192))
 SPECIES = 8142
 """Classes of iNaturalist 2018."""
 
-RESNETS = {
+RESNETS: dict[tuple[int | str, ...], str] = {
     (2, 2, 2, 2, "basic", 64): "resnet18",
     (3, 4, 6, 3, "basic", 64): "resnet34",
     (3, 4, 6, 3, "bottleneck", 64): "resnet50",
@@ -114,7 +114,7 @@ def _architecture(path: Path, body: Mapping[str, Tensor]) -> tuple[str, dict[str
     if len(depths) == 3 and len(set(depths)) == 1 and 6 * depths[0] + 2 in DEPTHS:
         return f"resnet{6 * depths[0] + 2}", {_cifar_name(key, depths[0]): value for key, value in body.items()}
     kind = "bottleneck" if "layer1.0.conv3.weight" in body else "basic"
-    known = RESNETS.get((*depths, kind, body[first].shape[1]))  # type: ignore[call-overload]
+    known = RESNETS.get((*depths, kind, body[first].shape[1]))
     if known is None:
         shape = " + ".join(map(str, depths))
         raise TailwiseError(f"{path}: a ResNet of {shape} {kind} blocks is not known; known are {', '.join(RESNETS.values())}")

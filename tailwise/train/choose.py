@@ -122,8 +122,12 @@ def split(data: Data, train: int, held: Mapping[str, Tensor], counts: Tensor, gr
         return Choice("split", value, "the data bring the others", "--data.validation")
     shares = {"test": f"{data.test:.0%} of each class for test", "val": f"{data.validation:.0%} of the rest for val"}
     why = ", ".join(shares[name] for name in held) + ", at least one image where a class has enough"
-    lacking = {name: int((counts > 0).sum()) - len(labels.unique()) for name, labels in held.items()}
-    why += "".join(f"; {number} classes have too few for {name}" for name, number in lacking.items() if number)
+    lacking = {name: int((counts > 0).sum() - (labels.bincount() > 0).sum()) for name, labels in held.items()}
+    why += "".join(
+        f"; {number} {'class has' if number == 1 else 'classes have'} too few for {name}"
+        for name, number in lacking.items()
+        if number
+    )
     if groups is not None:
         why += f"; images of a group stay on one side ({len(set(groups))} groups are trained on)"
     return Choice("split", value, why, "--data.test, --data.validation" + (", --data.groups ignore" if groups else ""))
@@ -136,17 +140,17 @@ def choices(record: Namespace, told: Collection[str], images: Images, counts: Te
         factor = float(counts.max() / counts.clamp(min=1).min())
         why = f"the largest class has {factor:.0f} times the images of the smallest, and all classes count alike"
         found.append(Choice("objective", "LogitAdjusted", why, "--objective"))
-    size = record.data.image_size or image_size(images)
-    way, network = _network(record, told, size, samples)
-    if way == ADAPTED and "data.image_size" not in told:
-        size = SIZES[-1]
+    own = image_size(images)
+    way, name, network = _network(record, told, record.data.image_size or own, samples)
+    fixed = pretrained.input_size(name) if adaptable(name) else None
+    size = record.data.image_size or fixed or own
     if "data.image_size" not in told:
-        why = "what the pretrained network was trained on" if way == ADAPTED else "from the median short side of the images"
+        why = "the size that the network is made for" if fixed else "from the median short side of the images"
         found.append(Choice("image size", f"{size} pixels", why, "--data.image_size", {"data": {"image_size": size}}))
     found += [network] if network else []
     batch = record.batch_size or batch_size(samples, size)
     if "batch_size" not in told:
-        why = f"from {samples} training images and {memory() / 2**30:.0f} GiB of memory"
+        why = f"from {samples} training images, {size} pixels wide, and {memory() / 2**30:.0f} GiB of memory"
         found.append(Choice("batch size", str(batch), why, "--batch_size", {"batch_size": batch}))
     if "epochs" not in told:
         number = epochs(samples, batch, way)
@@ -157,50 +161,47 @@ def choices(record: Namespace, told: Collection[str], images: Images, counts: Te
         keys: dict[str, Any] = {"optim": {"lr": lr}}
         if "schedule" not in told:
             number = record.epochs if "epochs" in told else epochs(samples, batch, way)
-            warmup = round(number / 10, 1)
+            warmup = number / 10 if number >= 5 else 0.0
             keys["schedule"] = {"class_path": "tailwise.train.optim.Cosine", "init_args": {"warmup": warmup}}
         why = "it goes with the batch size" if way != ADAPTED else "that of LIFT"
         found.append(Choice("learning rate", f"{lr:g}", why, "--optim.lr", keys))
     return found
 
 
-def _network(record: Namespace, told: Collection[str], size: int, samples: int) -> tuple[str, Choice | None]:
+def _network(record: Namespace, told: Collection[str], size: int, samples: int) -> tuple[str, str, Choice | None]:
     """How to train which network: adapters on a pretrained transformer, else all of a pretrained network, else from nothing."""
     named, weights = record.model.backbone, record.model.weights
-    if "model.start_from" in told or "model.experts" in told:
-        return SCRATCH, None
+    if {"model.start_from", "model.experts", "model.freeze", "model.reinitialise"} & set(told):
+        return SCRATCH, named, None
     if size <= SMALL and weights != "pretrained":
-        way = SCRATCH if weights == "none" else TUNED
-        keys = {"model": {"backbone": "resnet32"}}
-        return way, Choice(
-            "network", "resnet32", "made for small images", "--model.backbone", keys
-        ) if named == "auto" else None
-    usual = "deit3_base_patch16_224" if torch.cuda.is_available() else "deit3_small_patch16_224"
-    name = f"{usual}.fb_in22k_ft_in1k" if named == "auto" else named
-    if "model.weights" in told and weights == "none":
-        problem = "--model.weights none was asked for"
-    elif weights not in ("none", "pretrained"):
-        problem = ""
-    else:
-        problem = pretrained.trouble(name)
+        name = "resnet32" if named == "auto" else named
+        usual = Choice("network", name, "made for small images", "--model.backbone", {"model": {"backbone": name}})
+        return SCRATCH if weights == "none" else TUNED, name, usual if named == "auto" else None
+    large = "deit3_base_patch16_224" if torch.cuda.is_available() else "deit3_small_patch16_224"
+    name = f"{large}.fb_in22k_ft_in1k" if named == "auto" else named
+    problem = ""
+    if weights == "none":
+        problem = "--model.weights none was asked for" if "model.weights" in told else pretrained.trouble(name)
     if problem:
-        return SCRATCH, _from_nothing(named, name, problem, samples)
-    parts = {"backbone": name, "weights": weights if weights != "none" else "pretrained"}
-    if not adaptable(name) or find_spec("peft") is None:
-        advice = "; `pip install 'tailwise[adapters]'` tunes lightly" if adaptable(name) else ""
-        return TUNED, Choice(
-            "network", f"{name}, pretrained", f"all of it is tuned{advice}", "--model.backbone", {"model": keys}
+        scratch = named if named != "auto" else "resnet50" if samples >= MANY else "resnet18"
+        why = f"from scratch, as pretrained weights of {name} could not be had: {problem}"
+        option = "--model.backbone NAME --model.weights FILE for weights of your own"
+        return SCRATCH, scratch, Choice("network", scratch, why, option, {"model": {"backbone": scratch}})
+    parts = {"backbone": name, "weights": "pretrained" if weights == "none" else weights}
+    if not adaptable(name) or find_spec("peft") is None or (record.model.adapter != "lora" and "model.adapter" in told):
+        advice = "; with `pip install 'tailwise[adapters]'` it would be tuned lightly" * (find_spec("peft") is None)
+        why = f"all of it is tuned{advice}"
+        return (
+            TUNED,
+            name,
+            Choice("network", f"{name}, pretrained", why, "--model.backbone, --model.weights none", {"model": parts}),
         )
-    if "model.adapter" not in told:
-        keys["adapter"] = "lora"
+    parts["adapter"] = "lora"
     if "model.classifier" not in told:
-        keys |= {"classifier": "cosine", "head": "class_means"}
-    why = "light fine-tuning keeps what it knows: low-rank adapters, norms and a cosine classifier that starts from class means"
-    return ADAPTED, Choice("network", f"{name}, pretrained", why, "--model.backbone, --model.adapter none", {"model": parts})
-
-
-def _from_nothing(named: str, wanted: str, problem: str, samples: int) -> Choice:
-    network = named if named != "auto" else "resnet50" if samples >= MANY else "resnet18"
-    why = f"from scratch, as pretrained weights of {wanted} could not be had: {problem}"
-    option = "--model.backbone NAME --model.weights FILE for weights of your own"
-    return Choice("network", network, why, option, {"model": {"backbone": network}})
+        parts |= {"classifier": "cosine", "head": "class_means"}
+    why = "light fine-tuning keeps what it knows: low-rank adapters, norms, a cosine classifier that starts from class means"
+    return (
+        ADAPTED,
+        name,
+        Choice("network", f"{name}, pretrained", why, "--model.backbone, --model.adapter none", {"model": parts}),
+    )

@@ -26,17 +26,19 @@ STEPS = 3
 SHARE = 0.05
 SLACK = 1.2
 """How much longer things take in the run than when measured: logging, checkpoints, a busier machine."""
-FIXED, PER_EPOCH, REPORT = 5.0, 0.3, 0.005
-"""Seconds: for the start of the trainer and the last files; for the end of an epoch; for a test image in the report."""
+FIXED, PER_EPOCH, REPORT = 6.0, 0.1, 0.002
+"""Seconds of an idle processor: start of the trainer and the last files; end of an epoch; a test image in the report."""
+BUSY = 20.0
+"""The most that a busy machine is taken to stretch those."""
 
 
 def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespace, dict[str, Any] | None]:
     """The record with as many of its epochs as end within ``max_minutes`` of ``started`` (seconds of `time.monotonic`).
 
     Less than one epoch becomes one of so many ``steps``. With it goes what the manifest says of the limit; None without
-    a limit. Raises `TailwiseError` where not one step fits, and for runs whose time cannot be planned.
+    a limit, or training. Raises `TailwiseError` where not one step fits, and for runs whose time cannot be planned.
     """
-    if not record.max_minutes:
+    if not record.max_minutes or not record.epochs:
         return record, None
     if any(needs.recipe_of(record, needed) for needed in needs.names(record)):
         raise TailwiseError(
@@ -45,14 +47,17 @@ def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespa
     if record.engine.compile:
         raise TailwiseError("max_minutes: the time that compiling takes cannot be planned; leave engine.compile out")
     recipe = needs.without(record)
+    begun, computed = time.monotonic(), time.process_time()
     step, steps, image = measure(recipe, prepared, SHARE * 60 * record.max_minutes)
+    busy = min(max((time.monotonic() - begun) / max(time.process_time() - computed, 1e-3), 1.0), BUSY)
     looked_at = len(prepared.checked.labels)
     judged = 2 * len(prepared.test.labels) + len(prepared.train.labels) + 3 * looked_at
-    reserve = FIXED + SLACK * image * judged + REPORT * len(prepared.test.labels)
+    reserve = SLACK * image * judged + busy * (FIXED + REPORT * len(prepared.test.labels))
     left = 60 * record.max_minutes - (time.monotonic() - started) - reserve
-    epoch = SLACK * (step * steps + image * looked_at / record.engine.check_every) + PER_EPOCH
-    if left < SLACK * step + PER_EPOCH:
-        least = record.max_minutes + (SLACK * step + PER_EPOCH - left) / 60
+    end = busy * PER_EPOCH
+    epoch = SLACK * (step * steps + image * looked_at / record.engine.check_every) + end
+    if left < SLACK * step + end:
+        least = record.max_minutes + (SLACK * step + end - left) / 60
         raise TailwiseError(
             f"max_minutes {record.max_minutes:g}: reading the data, one step and judging take about {least:.1f} minutes here; "
             "give more"
@@ -60,7 +65,8 @@ def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespa
     asked, planned = record.epochs, record.clone()
     planned.epochs = min(asked, max(int(left / epoch), 1))
     if left < epoch:
-        planned.steps = min(max(int((left - PER_EPOCH) / (SLACK * step)), 1), steps)
+        planned.steps = min(max(int((left - end) / (SLACK * step)), 1), steps)
+    _rescale(planned, planned.epochs / asked)
     _say(record, planned, step)
     return planned, {
         "minutes": record.max_minutes,
@@ -69,6 +75,15 @@ def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespa
         "planned_steps": planned.steps,
         "reserved_seconds": round(reserve, 1),
     }
+
+
+def _rescale(record: Namespace, ratio: float) -> None:
+    """Give the warm-up and the milestones of a schedule, which are epochs, their share of a shorter run."""
+    options = record.schedule.get("init_args")
+    for key in {"warmup", "milestones"} & set(vars(options) if options else ()):
+        value = options[key]
+        whole = isinstance(value, int)
+        options[key] = [round(m * ratio) for m in value] if key == "milestones" else round(value * ratio, None if whole else 3)
 
 
 def until(run: Run, started: float) -> float:

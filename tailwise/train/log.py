@@ -71,10 +71,10 @@ def loggers(names: Sequence[str], folder: Path) -> list[Logger]:
     name, and for one whose library is not installed.
     """
     if unknown := [name for name in names if name not in ("csv", "tensorboard", "wandb", "mlflow")]:
-        raise TailwiseError(f"engine.loggers: {unknown[0]!r} unknown; take csv, tensorboard, wandb, mlflow")
+        raise TailwiseError(f"loggers: {unknown[0]!r} unknown; take csv, tensorboard, wandb, mlflow")
     for name in names:
         if name != "csv" and importlib.util.find_spec(name) is None:
-            raise TailwiseError(f"engine.loggers: {name} is not installed; run pip install {name}, or leave it out")
+            raise TailwiseError(f"loggers: {name} is not installed; run pip install {name}, or leave it out")
     made: list[Logger] = [RunLogger(folder) if "csv" in names else Rows(folder)]
     if "tensorboard" in names:
         from lightning.pytorch.loggers import TensorBoardLogger

@@ -13,7 +13,7 @@ from tailwise.train.explain import nearest
 from tailwise.train.run import RECIPE, Run
 from tailwise.types import TailwiseError
 
-SETTLED = ("batch_size", "data.image_size", "data.views", "model.backbone", "model.classifier")
+SETTLED = ("batch_size", "data.image_size", "data.views", "model.backbone", "model.decoder", "model.classifier")
 """What a recipe may leave open and a run has decided (`tailwise.train.settle`)."""
 
 

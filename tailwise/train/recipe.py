@@ -174,6 +174,7 @@ class Engine:
         check_every: epochs between two looks at validation.
         threads: CPU threads; 0 leaves torch's choice.
         progress: auto is a bar on a terminal and lines elsewhere.
+        loggers: csv for the log as a table, tensorboard, wandb and mlflow; the last two must be installed.
     """
 
     accelerator: str = "auto"
@@ -184,6 +185,7 @@ class Engine:
     check_every: int = 1
     threads: int = 0
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
+    loggers: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = ("csv", "tensorboard")
 
     def __post_init__(self) -> None:
         _check("engine", 1, devices=self.devices, check_every=self.check_every)

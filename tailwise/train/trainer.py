@@ -17,7 +17,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from tailwise.data.loader import EvalLoader
 from tailwise.task import Task
@@ -25,7 +24,7 @@ from tailwise.train import checkpoint
 from tailwise.train.compiled import Compiled
 from tailwise.train.engine import precision, training_data
 from tailwise.train.learner import Learner
-from tailwise.train.log import Cost, RunLogger, progress
+from tailwise.train.log import Cost, loggers, progress
 from tailwise.train.optim import optimizer as make_optimizer
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine, Recipe
@@ -138,7 +137,7 @@ def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer
         sync_batchnorm=engine.devices > 1 and torch.cuda.is_available(),
         enable_model_summary=False,
         enable_progress_bar=any("ProgressBar" in type(c).__name__ for c in callbacks),
-        logger=[RunLogger(folder), TensorBoardLogger(folder, name="", version="tensorboard")],
+        logger=loggers(engine.loggers, folder),
         callbacks=[*callbacks, saving],
         plugins=[checkpoint.Whole()],
     )

@@ -26,8 +26,10 @@ def test_a_run_folder_holds_everything(done: Run) -> None:
         "model.json",
         "model.safetensors",
         "recipe.yaml",
+        "report.html",
         "result.json",
         "tensorboard",
+        "validation.safetensors",
     ]
     recipe = yaml.safe_load(done.recipe_text)
     assert (recipe["data"]["source"], recipe["epochs"], recipe["optim"]["lr"]) == ("digits", 2, 0.05)

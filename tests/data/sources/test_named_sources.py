@@ -62,7 +62,7 @@ def test_cifar_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch, error:
 
 def test_no_such_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     monkeypatch.chdir(tmp_path)
-    named = "digits, cifar10, cifar100, imagenet_lt, places_lt, inaturalist18"
+    named = "digits, cifar10, cifar100, imagenet_lt, places_lt, inaturalist18, camvid, ade20k, cityscapes"
     refused("zzz/", f"no such data: 'zzz/' is neither a path nor one of {named}; check the spelling")
     refused("digts", "did you mean 'digits'?")
     (tmp_path / "photos").mkdir()

@@ -1,0 +1,165 @@
+"""Classes of a user's images by a trained run: a table with probabilities under a prior that the user chooses."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from os import cpu_count
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tailwise.data.source import Encoded
+from tailwise.data.views import MultiView, Normalisation, multi_view
+from tailwise.files import write_whole
+from tailwise.models.saved import WEIGHTS, Saved
+from tailwise.predict import tables
+from tailwise.predict.inputs import Input, inputs
+from tailwise.predict.progress import Progress, progress
+from tailwise.predict.rows import Answering
+from tailwise.predict.store import Store
+from tailwise.train.run import locked
+from tailwise.types import TailwiseError
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What `classify` did: where, for how many images, which could not be read and why, and under which prior."""
+
+    out: Path
+    images: int
+    skipped: tuple[tuple[Path, str], ...]
+    summary: str
+
+    @property
+    def unread(self) -> Path:
+        """Where the images are listed that could not be read."""
+        return _beside(self.out)[1]
+
+
+def classify(
+    run: str | Path,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    *,
+    top: int = 1,
+    prior: str | Path = "uniform",
+    per_group: str | None = None,
+    sets: float | None = None,
+    abstain: float | None = None,
+    batch: int = 64,
+) -> Classified:
+    """Classify images with a finished run; see `tailwise.predict.inputs.inputs` for ``paths``.
+
+    ``out`` is a .csv, .jsonl or .parquet file with a row for each image, in their order: path, group (with ``per_group``),
+    class and probability, class_2 and probability_2 … up to ``top``, and the columns of what is asked for. Beside it,
+    ``NAME.about.json`` says under which prior, with which calibration and thresholds; ``NAME.skipped.csv`` lists what could not
+    be read. Logits are kept in ``OUT.part`` until all is written, so the same call goes on where a killed one stopped.
+
+    - ``prior``: the class shares that the images are expected to have. "uniform", "train", "estimate" from the images, or
+      a CSV file; see `tailwise.predict.targets`.
+    - ``per_group``: one estimate for each group: "folder", or a column of a CSV listing; ``prior`` must be "estimate".
+    - ``sets``: coverage of a prediction set, in the column ``set``; see `tailwise.conformal.thresholds`. The class that is
+      predicted is always in it, and a class of share 0 never.
+    - ``abstain``: share of false alarms; the column ``abstain`` marks images that look like no class, see
+      `tailwise.conformal.least_energy`.
+    - ``batch``: images that the network sees at once.
+
+    Uses a GPU where there is one. Raises `TailwiseError` for a run that segments pixels, for what cannot be had from this
+    run, paths without an image or not one that can be read, an output that would replace an input, and a full disk.
+    """
+    target = Path(out)
+    tables.writer(target)
+    if top < 1 or batch < 1:
+        raise TailwiseError(f"predict: top and batch must be at least 1, got {min(top, batch)}")
+    model = Saved(run).eval()
+    answering = Answering(run, model.about, top, str(prior), per_group, sets, abstain)
+    listed = inputs(paths, per_group)
+    taken = {path.resolve() for path in (*(one.path for one in listed), *map(Path, paths))}
+    for path in (target, *_beside(target)):
+        if path.resolve() in taken:
+            raise TailwiseError(f"predict: {path} is one of the inputs and would be replaced; give another --out")
+    part = target.with_name(target.name + ".part")
+    with locked(part):
+        store = Store(part, _job(Path(run), listed, batch), model.classes, batch)
+        try:
+            with progress(len(listed), store.done) as shown:
+                _look(model, answering, listed, store, batch, shown)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{store.done} of {len(listed)} images are done; the same command goes on") from None
+        done = _write(target, answering, listed, store)
+        store.remove()
+    with suppress(OSError):  # what somebody else has put there stays
+        part.rmdir()
+    return done
+
+
+def _job(run: Path, listed: Sequence[Input], batch: int) -> str:
+    """What makes rows of two calls comparable: the weights, the images, and how they are batched."""
+    digest = hashlib.sha256((run / WEIGHTS).read_bytes())
+    digest.update(json.dumps([batch, *(one.name for one in listed)]).encode())
+    return digest.hexdigest()
+
+
+def _look(model: Saved, answering: Answering, listed: Sequence[Input], store: Store, batch: int, shown: Progress) -> None:
+    """Append the logits of all images that the store lacks; threads read the next batch while the network sees one."""
+    about = answering.about
+    normalise = Normalisation(*(tuple(about["normalisation"][key]) for key in ("mean", "std")))
+    view = multi_view(["plain"], about["image_size"], normalise)
+    network: nn.Module = model.cuda() if torch.cuda.is_available() else model
+    device = next(network.parameters()).device
+    with ThreadPoolExecutor(min(cpu_count() or 1, 8)) as pool, torch.inference_mode():
+        for start, read in _ahead(pool, view, listed, store.done, batch):
+            problems = {start + i: one for i, one in enumerate(read) if isinstance(one, str)}
+            seen = [i for i, one in enumerate(read) if not isinstance(one, str)]
+            logits = torch.full((len(read), store.classes), torch.nan)
+            if seen:
+                views = torch.cat([one for one in read if not isinstance(one, str)], 1)
+                logits[seen] = network(views.to(device)).at_labels().float().cpu()
+            store.append(logits, problems)
+            shown(len(read))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, view: MultiView, listed: Sequence[Input], done: int, batch: int
+) -> Iterator[tuple[int, list[Tensor | str]]]:
+    """The images from ``done`` on, batch by batch; at most one batch is read before it is asked for."""
+
+    def read(one: Input) -> Tensor | str:
+        try:
+            return view.of(Encoded([one.path]), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+        except TailwiseError as error:
+            return str(error)
+
+    starts = range(done, len(listed), batch)
+    coming = [pool.submit(read, one) for one in listed[done : done + batch]]
+    for start in starts:
+        now, coming = coming, [pool.submit(read, one) for one in listed[start + batch : start + 2 * batch]]
+        yield start, [future.result() for future in now]
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    """Where it is said how a table came about, and what is not in it."""
+    return out.with_name(f"{out.stem}.about.json"), out.with_name(f"{out.stem}.skipped.csv")
+
+
+def _write(out: Path, answering: Answering, listed: Sequence[Input], store: Store) -> Classified:
+    """The output, what is said of it, and the list of what is not in it."""
+    problems = store.problems()
+    skipped = tuple((listed[i].path, problem) for i, problem in sorted(problems.items()))
+    if len(skipped) == len(listed):
+        raise TailwiseError(f"predict: none of the {len(listed)} images can be read; the first: {skipped[0][1]}")
+    logits, groups = store.logits(), [one.group for one in listed]
+    answering.meet(logits, groups)
+    about, unread = _beside(out)
+    rows = ({"path": one.name, "problem": problems[i]} for i, one in enumerate(listed) if i in problems)
+    unread.unlink(missing_ok=True)  # of the last time
+    if skipped:
+        tables.write(unread, {"path": str, "problem": str}, rows)
+    said = {"images": len(listed) - len(skipped), "skipped": len(skipped), **answering.said}
+    write_whole(about, (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
+    tables.write(out, answering.columns, answering.rows(logits, [one.name for one in listed], groups))
+    return Classified(out, len(listed) - len(skipped), skipped, answering.summary)

@@ -1,0 +1,160 @@
+"""What is chosen where nobody has said anything: the rules, and what the user's words leave of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tailwise.data import Stacked
+from tailwise.models import pretrained
+from tailwise.train import choose, parse
+from tailwise.train.choose import Choice
+from tailwise.train.recipe import Data
+
+COUNTS = torch.tensor([200, 40, 4])
+
+
+def pictures(side: int, n: int = 4) -> Stacked:
+    return Stacked(torch.zeros(n, 3, side, side + 3, dtype=torch.uint8))
+
+
+def chosen(side: int, *words: str) -> dict[str, Choice]:
+    found = choose.choices(parse.resolve({}, words), choose.said(words), pictures(side), COUNTS)
+    return {choice.what: choice for choice in found}
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 GiB, no GPU, and no network."""
+    monkeypatch.setattr(choose, "memory", lambda: 16 * 2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(pretrained, "trouble", lambda name: "no network")
+
+
+def test_the_words_of_a_command_name_keys_and_their_sections() -> None:
+    assert choose.said(["--optim.lr=0.1", "--epochs", "3", "x"]) == {"optim", "optim.lr", "epochs"}
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "gib", "expected"),
+    [(100, 32, 16, 16), (800, 32, 16, 50), (10**6, 32, 16, 128), (10**6, 224, 16, 32), (10**6, 224, 1, 2), (10**6, 112, 1, 8)],
+)
+def test_the_batch_goes_with_the_data_and_the_memory(samples: int, size: int, gib: int, expected: int) -> None:
+    assert choose.batch_size(samples, size, gib * 2**30) == expected
+
+
+def test_the_machine_says_how_much_memory_it_has() -> None:
+    assert choose.memory() >= 2**28
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 8), (33, 40), (64, 64), (65, 96), (130, 160), (224, 224), (300, 224)])
+def test_the_image_size_is_that_of_the_images(side: int, size: int) -> None:
+    assert choose.image_size(pictures(side)) == size
+
+
+def test_few_images_get_more_epochs_within_bounds() -> None:
+    assert choose.epochs(10**6, 128, choose.SCRATCH) == choose.EPOCHS[choose.SCRATCH][0]
+    assert choose.epochs(20, 16, choose.SCRATCH) == choose.EPOCHS[choose.SCRATCH][1]
+    few, more = (choose.epochs(n, 16, choose.ADAPTED) for n in (300, 600))
+    assert (few, more) == (22, 11)  # about 400 steps
+
+
+def test_the_rate_of_sgd_goes_with_the_batch() -> None:
+    assert choose.rate("sgd", 128, choose.SCRATCH) == pytest.approx(2 * choose.rate("sgd", 64, choose.SCRATCH))
+    assert choose.rate("sgd", 16, choose.ADAPTED) == choose.rate("sgd", 128, choose.ADAPTED) == 0.01
+    assert choose.rate("adamw", 16, choose.SCRATCH) == 1e-3
+
+
+def test_the_first_of_each_class() -> None:
+    assert choose.first_of_each(torch.tensor([2, 0, 0, 2, 0, 3]), 2).tolist() == [0, 1, 2, 3, 5]
+
+
+def test_small_images_get_a_small_network_and_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "trouble", lambda name: pytest.fail("asked for weights"))
+    found = chosen(32)
+    assert found["network"].keys == {"model": {"backbone": "resnet32"}}
+    assert found["image size"].value == "32 pixels"
+    assert found["batch size"].keys == {"batch_size": 16}
+    assert found["learning rate"].keys["optim"] == {"lr": choose.rate("sgd", 16, choose.SCRATCH)}
+    assert "--optim.lr" in str(found["learning rate"])
+
+
+def test_without_weights_large_images_start_from_scratch_and_it_is_said() -> None:
+    found = chosen(150)["network"]
+    assert found.keys == {"model": {"backbone": "resnet18"}}
+    assert "from scratch" in found.why
+    assert found.why.endswith("could not be had: no network")
+    assert "--model.weights" in found.option
+
+
+def test_with_weights_a_transformer_is_tuned_lightly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "trouble", lambda name: "")
+    found = chosen(150)
+    model = found["network"].keys["model"]
+    assert model["backbone"].startswith("deit3_small_patch16_224")
+    assert {key: model[key] for key in ("weights", "adapter", "classifier", "head")} == {
+        "weights": "pretrained",
+        "adapter": "lora",
+        "classifier": "cosine",
+        "head": "class_means",
+    }
+    assert found["image size"].value == "224 pixels"
+    assert found["learning rate"].value == "0.01"
+
+
+def test_another_pretrained_network_or_one_without_peft_is_tuned_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "trouble", lambda name: "")
+    found = chosen(150, "--model.backbone=resnet18")
+    assert found["network"].keys == {"model": {"backbone": "resnet18", "weights": "pretrained"}}
+    assert found["learning rate"].keys["optim"]["lr"] == choose.rate("sgd", 16, choose.TUNED)
+    assert "adapter" not in chosen(150, "--model.adapter=none")["network"].keys["model"]
+    monkeypatch.setattr(choose, "find_spec", lambda name: None)
+    found = chosen(150)
+    assert "adapter" not in found["network"].keys["model"]
+    assert "pip install" in found["network"].why
+
+
+def test_weights_from_a_file_are_used_at_their_networks_size(tmp_path: Path) -> None:
+    found = chosen(90, "--model.backbone=test_vit", f"--model.weights={tmp_path / 'w.pth'}")
+    assert found["network"].keys["model"]["adapter"] == "lora"
+    assert found["network"].keys["model"]["weights"] == str(tmp_path / "w.pth")
+    assert found["image size"].value == "160 pixels"
+
+
+@pytest.mark.parametrize(
+    ("words", "gone"),
+    [
+        (["--epochs=3"], "epochs"),
+        (["--optim.lr=0.3"], "learning rate"),
+        (["--batch_size=9"], "batch size"),
+        (["--data.image_size=16"], "image size"),
+        (["--objective=BCL"], "objective"),
+        (["--post_hoc=LogitAdjustment"], "objective"),
+        (["--model.backbone=resnet8"], "network"),
+    ],
+)
+def test_what_the_user_says_is_not_chosen(words: list[str], gone: str) -> None:
+    assert gone in chosen(32)
+    assert gone not in chosen(32, *words)
+
+
+def test_a_batch_of_the_users_moves_the_rate_and_a_schedule_stays() -> None:
+    assert chosen(32, "--batch_size=64")["learning rate"].keys["optim"]["lr"] == choose.rate("sgd", 64, choose.SCRATCH)
+    assert "schedule" in chosen(32)["learning rate"].keys
+    assert "schedule" not in chosen(32, "--schedule=Steps")["learning rate"].keys
+
+
+def split(groups: Any, **held: list[int]) -> Choice:
+    labels = {name: torch.tensor(found) for name, found in held.items()}
+    return choose.split(Data(), 50, labels, COUNTS, groups)
+
+
+def test_the_split_says_what_is_lacking_and_what_stays_together() -> None:
+    assert "the data bring the others" in split(None).why
+    whole = split(None, test=[0, 1, 2], val=[0, 1])
+    assert "50 images to train on, 3 for test, 2 for val" in whole.value
+    assert "1 class has too few for val" in whole.why
+    assert "groups" not in whole.option
+    assert "2 groups" in split(["a", "b", "a"], test=[0, 1, 2]).why
+    assert "--data.groups ignore" in split(["a"], test=[0]).option
