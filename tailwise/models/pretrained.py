@@ -1,7 +1,12 @@
 """What timm knows of a model's pretrained weights: whether they can be had, without waiting for a network that is not there."""
 
+import socket
 from threading import Thread
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
+CONNECT = 5.0
+"""Seconds that the hub may take to answer."""
 PATIENCE = 90.0
 """Seconds that a download may take; what has come by then is kept, so a later run may find the rest."""
 
@@ -29,12 +34,16 @@ def trouble(name: str, patience: float = PATIENCE) -> str:
 
 
 def fetch(repository: str) -> None:
-    """Have a model's file of weights in the local cache; raises what the hub's client raises."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    """Have a model's file of weights in the local cache; raises what sockets and the hub's client raise."""
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
     file = "model.safetensors"
-    if not isinstance(try_to_load_from_cache(repository, file), str):
-        hf_hub_download(repository, file, etag_timeout=5)
+    if isinstance(try_to_load_from_cache(repository, file), str):
+        return
+    hub = urlsplit(constants.ENDPOINT)
+    if hub.hostname and not constants.HF_HUB_OFFLINE and not getproxies():  # its client would try for half a minute
+        socket.create_connection((hub.hostname, hub.port or 443), timeout=CONNECT).close()
+    hf_hub_download(repository, file, etag_timeout=CONNECT)
 
 
 def input_size(name: str) -> int:

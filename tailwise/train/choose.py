@@ -74,13 +74,13 @@ def memory() -> int:
 
 
 def batch_size(samples: int, size: int, available: int | None = None) -> int:
-    """A sixteenth of the ``samples``, within 16 to 128, and no more than half of the ``available`` bytes hold; at least 2.
+    """A sixteenth of the ``samples``, within 32 to 128, and no more than half of the ``available`` bytes hold; at least 2.
 
     An image takes `PER_IMAGE` bytes at 224 pixels, and in proportion to its pixels else: an upper bound for the networks
     that are chosen here, in float32 and with one view.
     """
     fitting = (memory() if available is None else available) / 2 / (PER_IMAGE * (size / 224) ** 2)
-    return max(min(max(samples // 16, 16), 128, int(fitting)), 2)
+    return max(min(max(samples // 16, 32), 128, int(fitting)), 2)
 
 
 def image_size(images: Images, looked_at: int = 32) -> int:

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tailwise.train import needs, parse
 from tailwise.train.engine import build_task
 from tailwise.train.finish import finish, warn_of_double_correction
 from tailwise.train.judge import judge_run
+from tailwise.train.limit import plan, until
 from tailwise.train.prepare import prepare
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Data, Recipe
@@ -56,6 +58,7 @@ def fit(
     ``{"objective.queue_size": 8192}`` or as words of the command line. Runs that the recipe needs, such as a teacher,
     are trained first, inside the folder. Raises `TailwiseError`, one line, for anything that the user can mend.
     """
+    started = time.monotonic()
     given = {
         "data.source": source,
         "objective": objective,
@@ -74,7 +77,7 @@ def fit(
     check_folder(folder, overwrite)
     needs.check(record)
     prepared = prepare(needs.without(record).data, folder / ISSUES)
-    record = settle(record, prepared)
+    record, limit = plan(settle(record, prepared), prepared, started)
     _rehearse(needs.without(record), prepared, folder)
     with locked(folder):
         new_folder(folder, overwrite)
@@ -82,7 +85,7 @@ def fit(
             write_issues(issues, folder / ISSUES)
             print(f"{len(issues)} bad images are skipped, listed in {folder / ISSUES}", file=sys.stderr)
         with _named(folder):
-            return _run(record, folder, str(recipe or name), prepared)
+            return _run(record, folder, str(recipe or name), prepared, started, {"time_limit": limit} if limit else {})
 
 
 def resume(folder: str | Path) -> Run:
@@ -105,8 +108,19 @@ def evaluate(folder: str | Path) -> Run:
     return run
 
 
-def _run(record: Namespace, folder: Path, name: str, prepared: Prepared | None = None) -> Run:
-    """Train what is needed, then this, then judge it; continues where the folder holds a checkpoint."""
+def _run(
+    record: Namespace,
+    folder: Path,
+    name: str,
+    prepared: Prepared | None = None,
+    started: float | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train what is needed, then this, then judge it; continues where the folder holds a checkpoint.
+
+    The command was ``started`` then, by `time.monotonic`; ``facts`` also go into the manifest.
+    """
+    started = time.monotonic() if started is None else started
     with _lasting():
         from tailwise.train.trainer import train
 
@@ -121,12 +135,13 @@ def _run(record: Namespace, folder: Path, name: str, prepared: Prepared | None =
     about = {"recipe": name, "objective": objective_class(record).__name__, "seed": record.seed, "selection": "last epoch"}
     about["data"] = prepared.manifest(data)
     begun = run.manifest if (folder / MANIFEST).is_file() else {"command": _command(), **surroundings()}
-    run.write(MANIFEST, {**begun, **about})  # before the long training of what is needed: a resume reads the name here
+    # before the long training of what is needed: a resume reads the name here
+    run.write(MANIFEST, {**begun, **about, **(facts or {})})
     for needed in needs.names(record):
         _ensure(record, folder, needed, prepared)
     recipe = parse.build(needs.filled(record, folder))
     task = build_task(recipe, prepared)
-    cost = train(task, run, recipe, prepared)
+    cost = train(task, run, recipe, prepared, until(run, started))
     finish(task, run, recipe, prepared)
     judge_run(run, recipe, prepared, cost)
     return run

@@ -1,11 +1,12 @@
 """A run whose samples are images with one label each."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
+from jsonargparse import Namespace
 from torch import Tensor
 
 from tailwise import metrics
@@ -16,7 +17,8 @@ from tailwise.evaluate import collect, correction, observe, predictions, result
 from tailwise.models import Network, network
 from tailwise.models.adapters import adapt, start_from_means
 from tailwise.posthoc import Validation
-from tailwise.train.choose import MANY, batch_size, first_of_each
+from tailwise.train import choose
+from tailwise.train.choose import MANY, Choice, batch_size, first_of_each
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine, Net, Recipe
 from tailwise.train.run import Run
@@ -36,7 +38,7 @@ class PreparedImages(Prepared):
 
     @property
     def batch_size(self) -> int:
-        """A sixteenth of the training set, within 16 to 128, and what the memory holds; see `tailwise.train.choose`."""
+        """A sixteenth of the training set, within 32 to 128, and what the memory holds; see `tailwise.train.choose`."""
         return batch_size(len(self.train.labels), self.size)
 
     @property
@@ -48,6 +50,10 @@ class PreparedImages(Prepared):
     def decoder(self) -> str:
         """An image has none."""
         return "none"
+
+    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
+        """From the number, the size and the classes of the images."""
+        return tuple(choose.choices(record, told, self.train.images, self.counts))
 
     def check(self, recipe: Recipe) -> None:
         """A decoder makes features of pixels."""

@@ -1,11 +1,12 @@
 """A run whose samples are pixels: images with masks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import torch
+from jsonargparse import Namespace
 from torch import Tensor
 
 from tailwise import metrics
@@ -21,6 +22,7 @@ from tailwise.metrics.segmentation import boundary_tally, ious, segmentation_sum
 from tailwise.models import DenseNetwork, Network
 from tailwise.posthoc import Validation
 from tailwise.report import pixels as page
+from tailwise.train.choose import Choice
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine, Net, Pixels, Recipe
 from tailwise.types import TailwiseError
@@ -68,6 +70,10 @@ class PreparedPixels(Prepared):
     def decoder(self) -> str:
         """The usual decoder."""
         return "upernet"
+
+    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
+        """None: a recipe's own defaults stay."""
+        return ()
 
     def check(self, recipe: Recipe) -> None:
         """Samplers draw images, which moves the classes of pixels by unknown shares; steps may need too many logits."""

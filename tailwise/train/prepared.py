@@ -1,11 +1,12 @@
 """What one run trains on and is judged on, whatever its samples are; `images` and `pixels` say what differs between them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from jsonargparse import Namespace
 from torch import Tensor
 
 from tailwise.counts import imbalance_factor
@@ -13,6 +14,7 @@ from tailwise.data import Source, Split
 from tailwise.data.views import Normalisation, Views
 from tailwise.models import Network
 from tailwise.posthoc import Validation
+from tailwise.train.choose import Choice
 from tailwise.train.recipe import Data, Engine, Net, Recipe
 
 
@@ -54,6 +56,10 @@ class Prepared(ABC):
     @abstractmethod
     def decoder(self) -> str:
         """What a recipe that leaves it open gets."""
+
+    @abstractmethod
+    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
+        """What a run gets beside what the user has ``told``, and why."""
 
     @abstractmethod
     def check(self, recipe: Recipe) -> None:

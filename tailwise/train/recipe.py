@@ -128,12 +128,8 @@ class Net:
 
     def __post_init__(self) -> None:
         _check("model", 1, experts=self.experts)
-        if self.adapter == "none":
-            return
-        if self.experts > 1 or self.freeze != "none" or self.start_from is not None:
+        if self.adapter != "none" and (self.experts > 1 or self.freeze != "none" or self.start_from is not None):
             raise TailwiseError("recipe: model.adapter goes with one expert, without model.freeze and without model.start_from")
-        if self.weights == "none":
-            raise TailwiseError("recipe: model.adapter keeps the weights it finds; set model.weights, pretrained or a file")
 
 
 @dataclass(frozen=True)
@@ -208,7 +204,7 @@ class Recipe:
         max_minutes: bound on the time of the whole run, judging included, over all resumes. Where the epochs would take longer,
             as many as fit are planned before training, with the learning rate falling over those; a slower machine than
             measured ends training on the way.
-        batch_size: samples per step and process; by default a sixteenth of the training set, within 16 to 128, less where
+        batch_size: samples per step and process; by default a sixteenth of the training set, within 32 to 128, less where
             memory is short.
         seed: of the weights, the order and the augmentation.
     """

@@ -51,8 +51,10 @@ def settle(record: Namespace, prepared: Prepared) -> Namespace:
         settled.model.classifier = objective_class(record).classifier
     if record.batch_size is None:
         settled.batch_size = prepared.batch_size
-    if settled.model.decoder != "none" and settled.model.adapter != "none":
+    if settled.model.adapter != "none" and settled.model.decoder != "none":
         raise TailwiseError("model.adapter: a network for pixels is trained whole; leave it out")
+    if settled.model.adapter != "none" and settled.model.weights == "none":
+        raise TailwiseError("model.adapter: keeps the weights that it finds; set model.weights, pretrained or a file")
     settled.engine.precision = precision(Engine(**vars(record.engine)))
     return settled
 

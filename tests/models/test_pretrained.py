@@ -38,3 +38,25 @@ def test_a_model_without_weights_says_so(name: str) -> None:
 
 def test_the_size_that_a_model_was_made_for() -> None:
     assert (pretrained.input_size(NAME), pretrained.input_size("test_vit")) == (224, 160)
+
+
+def test_a_hub_that_nobody_finds_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def nowhere(*_: object, **__: object) -> None:
+        raise OSError("no such host")
+
+    monkeypatch.setattr(pretrained.socket, "create_connection", nowhere)
+    monkeypatch.setattr(pretrained, "getproxies", dict)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: pytest.fail("asked the hub's client"))
+    assert pretrained.trouble(NAME) == "no such host"
+
+
+def test_what_is_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(pretrained.socket, "create_connection", lambda *_, **__: pytest.fail("used the network"))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda repository, file: f"/cache/{repository}/{file}")
+    assert pretrained.trouble(NAME) == ""

@@ -38,7 +38,7 @@ def test_the_words_of_a_command_name_keys_and_their_sections() -> None:
 
 @pytest.mark.parametrize(
     ("samples", "size", "gib", "expected"),
-    [(100, 32, 16, 16), (800, 32, 16, 50), (10**6, 32, 16, 128), (10**6, 224, 16, 32), (10**6, 224, 1, 2), (10**6, 112, 1, 8)],
+    [(100, 32, 16, 32), (800, 32, 16, 50), (10**6, 32, 16, 128), (10**6, 224, 16, 32), (10**6, 224, 1, 2), (10**6, 112, 1, 8)],
 )
 def test_the_batch_goes_with_the_data_and_the_memory(samples: int, size: int, gib: int, expected: int) -> None:
     assert choose.batch_size(samples, size, gib * 2**30) == expected
@@ -75,8 +75,8 @@ def test_small_images_get_a_small_network_and_no_download(monkeypatch: pytest.Mo
     found = chosen(32)
     assert found["network"].keys == {"model": {"backbone": "resnet32"}}
     assert found["image size"].value == "32 pixels"
-    assert found["batch size"].keys == {"batch_size": 16}
-    assert found["learning rate"].keys["optim"] == {"lr": choose.rate("sgd", 16, choose.SCRATCH)}
+    assert found["batch size"].keys == {"batch_size": 32}
+    assert found["learning rate"].keys["optim"] == {"lr": choose.rate("sgd", 32, choose.SCRATCH)}
     assert "--optim.lr" in str(found["learning rate"])
 
 
@@ -107,7 +107,7 @@ def test_another_pretrained_network_or_one_without_peft_is_tuned_whole(monkeypat
     monkeypatch.setattr(pretrained, "trouble", lambda name: "")
     found = chosen(150, "--model.backbone=resnet18")
     assert found["network"].keys == {"model": {"backbone": "resnet18", "weights": "pretrained"}}
-    assert found["learning rate"].keys["optim"]["lr"] == choose.rate("sgd", 16, choose.TUNED)
+    assert found["learning rate"].keys["optim"]["lr"] == choose.rate("sgd", 32, choose.TUNED)
     assert "adapter" not in chosen(150, "--model.adapter=none")["network"].keys["model"]
     monkeypatch.setattr(choose, "find_spec", lambda name: None)
     found = chosen(150)
