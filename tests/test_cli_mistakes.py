@@ -69,10 +69,8 @@ def listing_without_label(root: Path) -> list[str]:
     return [str(root / "d.txt")]
 
 
-def class_too_small(root: Path) -> list[str]:
-    photos(root)
-    picture(root / "c" / "only.png", 5000)
-    return [str(root)]
+def classes_too_small(root: Path) -> list[str]:
+    return [str(photos(root, per_class=1))]
 
 
 def truncated(root: Path) -> list[str]:
@@ -109,7 +107,7 @@ def duplicate(root: Path) -> list[str]:
         (csv_out_of_range, "line 5: label 7 is out of range"),
         (csv_not_a_number, "line 4: label 'cat' is not a number"),
         (listing_without_label, "line 1: no label"),
-        (class_too_small, "has 1 image, a split needs at least 2"),
+        (classes_too_small, "nothing can be held out for the test"),
         (truncated, "1 of 17 images are bad, at most 1% may be"),
         (truncated, "large.png (truncated)"),
         (not_an_image, "notes.png (not an image)"),

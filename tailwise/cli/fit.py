@@ -1,7 +1,14 @@
 """``tailwise fit`` and ``tailwise bench``: one run, and many for one table."""
 
+import os
+import time
+from pathlib import Path
+
 from tailwise.cli.parser import Parser, joined
 from tailwise.types import TailwiseError
+
+IMPORTS = 120.0
+"""Seconds that the imports of a command may take; an older process did other things before."""
 
 
 def fit(words: list[str]) -> None:
@@ -26,13 +33,14 @@ def fit(words: list[str]) -> None:
         return
     if stray := [word for word in dotted if not word.startswith("--")]:
         raise TailwiseError(f"fit: unexpected {stray[0]!r}; one source only, see tailwise fit --help")
+    started = _began()
     from tailwise.train.fit import fit as train
     from tailwise.train.fit import resume
 
     if options.resume is not None:
         if dotted or any(value for key, value in vars(options).items() if key != "resume"):
             raise TailwiseError("fit --resume takes the run's own recipe; leave the other options out")
-        run = resume(options.resume)
+        run = resume(options.resume, started)
     else:
         named = ("objective", "epochs", "seed")
         given = [f"--{name}={getattr(options, name)}" for name in named if getattr(options, name) is not None]
@@ -45,12 +53,23 @@ def fit(words: list[str]) -> None:
             out=options.out,
             overwrite=options.overwrite,
             strict=options.strict or None,
+            started=started,
             overrides=[*given, *dotted],  # an objective before its options
         )
     from tailwise.report import card
 
     print(card(run.result))
     print(f"run folder: {run.path}")
+
+
+def _began() -> float:
+    """When this command was started, in seconds of `time.monotonic`: before Python's imports, where the system tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):  # neither Windows nor macOS has it
+        age = 0.0
+    return time.monotonic() - (age if 0 < age < IMPORTS else 0.0)
 
 
 def _fit_help(parser: Parser) -> None:

@@ -25,6 +25,8 @@ SIZES = (96, 128, 160, 192, 224)
 """Sides of the square that images larger than `SMALL` are seen in."""
 PER_IMAGE = 256 * 2**20
 """Bytes that training takes at most for one image of 224 × 224 pixels: a ViT-B in float32; others take less."""
+FEW, MEANS = 8, 1024
+"""Images of a class, and of all classes together, that a classifier's rows start from; every class has one at least."""
 SCRATCH, TUNED, ADAPTED = "scratch", "tuned", "adapted"
 """How a network is trained: from random weights, whole from pretrained ones, or by adapters beside them."""
 RATES = {("sgd", SCRATCH): 0.2, ("sgd", TUNED): 0.02, ("sgd", ADAPTED): 0.01}

@@ -11,6 +11,7 @@ from tailwise.counts import absent
 from tailwise.data.samplers import Sampler, Shuffled
 from tailwise.losses import Objective
 from tailwise.models import Network, Saved, save
+from tailwise.models.adapters import merge
 from tailwise.posthoc import Validation
 from tailwise.priors import adjust
 from tailwise.task import Task
@@ -26,7 +27,7 @@ def finish(task: Task, run: Run, recipe: Recipe, prepared: Prepared) -> None:
     ``model.safetensors`` and ``model.json``; and where there is a validation split, what `tailwise.calibrate` and
     `tailwise.conformal` learn from it: ``calibration`` in ``model.json``, and ``validation.safetensors``.
     """
-    step, model = recipe.post_hoc, cast(Network, task.model)
+    step, model = recipe.post_hoc, merge(cast(Network, task.model))
     before = _validation(model, prepared, recipe.engine) if step.reads_validation else None
     if recipe.epochs:
         carried = carried_log_prior(task.objective, recipe.sampler, recipe.epochs)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jsonargparse import Namespace
 from tailwise.data.checks import write_issues
 from tailwise.files import write_whole
 from tailwise.train import needs, parse
+from tailwise.train.choose import Choice
 from tailwise.train.engine import build_task
 from tailwise.train.finish import finish, warn_of_double_correction
 from tailwise.train.judge import judge_run
@@ -34,7 +35,7 @@ from tailwise.train.run import (
     new_folder,
     surroundings,
 )
-from tailwise.train.settle import objective_class, settle
+from tailwise.train.settle import first_choice, objective_class, settle, unsaid
 from tailwise.types import TailwiseError
 
 
@@ -50,15 +51,18 @@ def fit(
     overwrite: bool = False,
     strict: bool | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
+    started: float | None = None,
 ) -> Run:
     """Train a recogniser and judge it; returns its `Run`.
 
     ``source`` is ``digits``, ``cifar10``, ``cifar100`` or a path (see `tailwise.data.open_source`); ``recipe`` the name
     of a shipped recipe or a YAML file; the other options override it, and ``overrides`` any dotted key, as in
     ``{"objective.queue_size": 8192}`` or as words of the command line. Runs that the recipe needs, such as a teacher,
-    are trained first, inside the folder. Raises `TailwiseError`, one line, for anything that the user can mend.
+    are trained first, inside the folder. What nobody says is chosen from the data (`tailwise.train.choose`), told on
+    standard error, and kept in the manifest. ``started``, in seconds of `time.monotonic`, is when a bound of ``max_minutes``
+    begins, by default now. Raises `TailwiseError`, one line, for anything that the user can mend.
     """
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     given = {
         "data.source": source,
         "objective": objective,
@@ -71,31 +75,37 @@ def fit(
         raise TailwiseError("fit: nothing to train on; name a source, such as digits or a folder, or a recipe")
     words = [f"--{key}={parse.word(value)}" for key, value in given.items() if value is not None]
     words += [f"--{k}={parse.word(v)}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
-    record = parse.resolve(parse.read(recipe) if recipe else {}, words)
+    record = parse.resolve(parse.read(recipe) if recipe else first_choice(words), words)
     name = Path(recipe).stem if recipe else objective_class(record).__name__
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
     check_folder(folder, overwrite)
     needs.check(record)
     prepared = prepare(needs.without(record).data, folder / ISSUES)
-    record, limit = plan(settle(record, prepared), prepared, started)
+    chosen: tuple[Choice, ...] = ()
+    if recipe is None:
+        record, prepared, chosen = unsaid(record, words, prepared)
+    record = settle(record, prepared)
     _rehearse(needs.without(record), prepared, folder)
+    record, limit = plan(record, prepared, started)  # last, as it takes a while and a mistake should not
+    facts = {"chosen": [asdict(choice) for choice in chosen], "time_limit": limit}
     with locked(folder):
         new_folder(folder, overwrite)
         if issues := prepared.source.issues:
             write_issues(issues, folder / ISSUES)
             print(f"{len(issues)} bad images are skipped, listed in {folder / ISSUES}", file=sys.stderr)
         with _named(folder):
-            return _run(record, folder, str(recipe or name), prepared, started, {"time_limit": limit} if limit else {})
+            return _run(record, folder, str(recipe or name), prepared, started, facts)
 
 
-def resume(folder: str | Path) -> Run:
+def resume(folder: str | Path, started: float | None = None) -> Run:
     """Continue an interrupted run from its last checkpoint; refuses one that is finished, foreign, or on other data."""
     run = Run(folder)
     with locked(run.path), _named(run.path):
         if run.finished:
             raise TailwiseError(f"{run.path}: is finished already; judge it again with `tailwise evaluate {run.path}`")
         record = parse.resolve(parse.read(run.path / RECIPE), ())
-        return _run(record, run.path, run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name)
+        name = run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name
+        return _run(record, run.path, name, started=started)
 
 
 def evaluate(folder: str | Path) -> Run:
@@ -104,7 +114,12 @@ def evaluate(folder: str | Path) -> Run:
     recipe = needs.without(parse.resolve(parse.read(run.path / RECIPE), ()))
     prepared = prepare(recipe.data)
     _same_data(run, prepared)
-    judge_run(run, recipe, prepared, {key: run.result[key] for key in ("seconds", "peak_memory_mb") if key in run.result})
+    judge_run(
+        run,
+        recipe,
+        prepared,
+        {key: run.result[key] for key in ("seconds", "peak_memory_mb", "epochs", "time_limit") if key in run.result},
+    )
     return run
 
 
@@ -183,7 +198,8 @@ def _method(recipe_text: str) -> dict[str, Any]:
 def _rehearse(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
     """Build all that training will: a mistake must not cost an older run, nor the time of a teacher."""
     start = None if needs.NEEDED.search(recipe.model.start_from or "") else recipe.model.start_from  # else not there yet
-    recipe = replace(recipe, model=replace(recipe.model, start_from=start), epochs=max(recipe.epochs, 1))
+    model = replace(recipe.model, start_from=start, head="random")  # class means take a while
+    recipe = replace(recipe, model=model, epochs=max(recipe.epochs, 1))
     prepared.check(recipe)
     task = build_task(recipe, prepared)
     prepared.views(task.objective.views)

@@ -18,15 +18,13 @@ from tailwise.models import Network, network
 from tailwise.models.adapters import adapt, start_from_means
 from tailwise.posthoc import Validation
 from tailwise.train import choose
-from tailwise.train.choose import MANY, Choice, batch_size, first_of_each
+from tailwise.train.choose import FEW, MANY, MEANS, Choice, batch_size, first_of_each
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine, Net, Recipe
 from tailwise.train.run import Run
 from tailwise.types import TailwiseError
 
 PAGE = "report.html"
-FEW, MEANS = 8, 1024
-"""Images of a class, and of all classes together, that a classifier's rows start from; every class has one at least."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,11 @@ class PreparedImages(Prepared):
         return "none"
 
     def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
-        """From the number, the size and the classes of the images."""
-        return tuple(choose.choices(record, told, self.train.images, self.counts))
+        """From the splits that were made, and the number, the size and the classes of the images."""
+        held = {"test": self.test.labels, self.checked_name: self.checked.labels}
+        made = {name: labels for name, labels in held.items() if name not in self.source.splits}
+        split = choose.split(record.data, len(self.train.labels), made, self.counts, self.train.groups)
+        return split, *choose.choices(record, told, self.train.images, self.counts)
 
     def check(self, recipe: Recipe) -> None:
         """A decoder makes features of pixels."""

@@ -6,6 +6,7 @@ resumed run follows the same plan. Where the machine turns out slower than measu
 
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from jsonargparse import Namespace
 from tailwise import evaluate
 from tailwise.data.loader import EvalLoader
 from tailwise.train import needs
+from tailwise.train.choose import MEANS
 from tailwise.train.engine import build_task, training_data
 from tailwise.train.optim import optimizer
 from tailwise.train.prepared import Prepared
@@ -52,6 +54,7 @@ def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespa
     busy = min(max((time.monotonic() - begun) / max(time.process_time() - computed, 1e-3), 1.0), BUSY)
     looked_at = len(prepared.checked.labels)
     judged = 2 * len(prepared.test.labels) + len(prepared.train.labels) + 3 * looked_at
+    judged += min(max(MEANS, len(prepared.names)), len(prepared.train.labels)) * (recipe.model.head == "class_means")
     reserve = SLACK * image * judged + busy * (FIXED + REPORT * len(prepared.test.labels))
     left = 60 * record.max_minutes - (time.monotonic() - started) - reserve
     end = busy * PER_EPOCH
@@ -94,7 +97,7 @@ def until(run: Run, started: float) -> float:
 
 def measure(recipe: Recipe, prepared: Prepared, patience: float) -> tuple[float, int, float]:
     """Seconds of one training step, steps in an epoch, seconds to judge one image; on a task that is thrown away."""
-    task = build_task(recipe, prepared)
+    task = build_task(replace(recipe, model=replace(recipe.model, head="random")), prepared)  # the rows are not timed
     device = _device(recipe.engine.accelerator)
     task = task.to(device).train()
     task.on_epoch(0, recipe.epochs)

@@ -1,5 +1,6 @@
 """From a recipe's data section to the splits of one run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -37,9 +38,14 @@ def prepare(data: Data, issues_path: Path | None = None) -> Prepared:
         ignore=data.pixels.ignore,
     )
     train, test = source.splits["train"], source.splits.get("test")
+    train = replace(train, groups=None) if data.groups == "ignore" else train
     if test is None:
-        least = 0 if isinstance(train, PixelSplit) else 1  # a class that is rarest in one image is in others too
-        kept, held = hold_out(train.labels, data.test, data.subset_seed, train.groups, source.names, least=least)
+        kept, held = hold_out(train.labels, data.test, data.subset_seed, train.groups, source.names, least=0)
+        if not len(held):
+            raise TailwiseError(
+                f"{data.source}: nothing can be held out for the test, as every class has one image or one group of images; "
+                "add some, or give a test split"
+            )
         train, test = train.subset(kept), train.subset(held)
     if isinstance(train, PixelSplit) and (data.imbalance_factor is not None or data.counts is not None):
         raise TailwiseError(
@@ -49,7 +55,7 @@ def prepare(data: Data, issues_path: Path | None = None) -> Prepared:
     checked, name = source.splits.get("val"), "val"
     if checked is None and data.validation > 0:
         kept, held = hold_out(train.labels, data.validation, data.subset_seed + 1, train.groups, source.names, least=0)
-        train, checked = train.subset(kept), train.subset(held)
+        train, checked = train.subset(kept), train.subset(held) if len(held) else None
     if checked is None:
         checked, name = test, "test"
     counts, normalise = train.counts(len(source.names)), normalisation(Path(source.name).name)

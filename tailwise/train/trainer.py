@@ -45,7 +45,7 @@ class Deadline(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.until -= self.cost.before
-        if self.cost.before:  # else one step at least, which leaves a checkpoint
+        if trainer.global_step:  # else one step at least, which leaves a checkpoint
             self._look(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:

@@ -16,7 +16,8 @@ SMALL = {**QUIET, "model.backbone": "resnet8", "data.largest": 60, "batch_size":
 def digits(out: Path, overwrite: bool = False, recipe: Path | None = None, **options: Any) -> Run:
     given = {"epochs": 2, "data.imbalance_factor": 10, "data.validation": 0.1}
     dotted = {key.replace("__", "."): value for key, value in options.items()}
-    overrides = {**SMALL, **given, **dotted}
+    usual = {} if recipe else {"objective": "CrossEntropy"}
+    overrides = {**usual, **SMALL, **given, **dotted}
     return fit("digits", recipe=recipe, out=out, overwrite=overwrite, overrides=overrides)
 
 

@@ -65,7 +65,10 @@ def random_data(recipe: Recipe) -> Prepared:
         return PreparedPixels(
             source, split, split, "test", split, split.counts(classes), 32, IMAGENET, recipe.data.views, given
         )
-    classes, size = CLASSES[recipe.data.source], 8 if recipe.data.source == "digits" else 32
+    classes, size = (
+        CLASSES[recipe.data.source],
+        8 if recipe.data.source == "digits" else 224 if recipe.model.adapter == "lora" else 32,
+    )
     split = random_split(classes, size)
     source = Source(recipe.data.source, tuple(map(str, range(classes))), {"train": split, "test": split}, (), "0" * 64)
     views = recipe.data.views or ("shift",)
@@ -104,7 +107,11 @@ def build(stand_in: Callable[[str], Path]) -> Build:
         read = parse.read(name)
         text = NEEDED.sub(lambda found: str(stand_in(read["needs"][found[1]])), yaml.safe_dump(read))
         batch = 4 if CLASSES[read["data"]["source"]] < 300 else 2
-        return parse.build(parse.resolve(yaml.safe_load(text), (f"--batch_size={batch}", "--model.weights=none", *words)))
+        return parse.build(
+            parse.resolve(
+                yaml.safe_load(text), (f"--batch_size={batch}", "--model.weights=none", "--model.head=random", *words)
+            )
+        )
 
     return built
 

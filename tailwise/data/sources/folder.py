@@ -1,9 +1,11 @@
 """A folder of class folders: ``root/class/photo.jpg``, or ``root/{train,val,test}/class/photo.jpg``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tailwise.data.checks import Sample, examine
 from tailwise.data.source import SPLIT_NAMES, Source
+from tailwise.data.split import bursts
 from tailwise.types import TailwiseError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"})
@@ -11,6 +13,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 
 def open_folder(path: Path, *, strict: bool = False, issues_path: str | Path | None = None) -> Source:
     """Classes are the folders in alphabetical order; images lie in them at any depth, hidden files are passed over.
+
+    Folders below the class folders are groups, such as bursts: see `tailwise.data.split.bursts`.
 
     The folders are splits when all of them are called train, val (valid, validation) or test, else they are classes;
     so a class may be called "train". It may be called "images" too, but not beside one called "masks", "annotations" or
@@ -34,10 +38,13 @@ def open_folder(path: Path, *, strict: bool = False, issues_path: str | Path | N
         if not found:
             raise TailwiseError(f"{splits['train'] / name}: a class folder without images; add some or remove the folder")
     names = sorted({name for of_split in images.values() for name, found in of_split.items() if found})
-    samples = {
-        split: [Sample(str(file), c, file) for c, name in enumerate(names) for file in of_split.get(name, ())]
-        for split, of_split in images.items()
-    }
+    samples, number = {}, {name: c for c, name in enumerate(names)}
+    for split, of_split in images.items():
+        places = [(splits[split] / name, file) for name in names for file in of_split.get(name, ())]
+        groups: Sequence[str | None] = bursts(places) or [None] * len(places)
+        samples[split] = [
+            Sample(str(file), number[root.name], file, group) for (root, file), group in zip(places, groups, strict=True)
+        ]
     return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
 
 

@@ -12,6 +12,9 @@ from tailwise.data.source import SPLIT_NAMES, Source
 from tailwise.data.sources.labels import numbered
 from tailwise.types import TailwiseError
 
+GROUPS = ("group", "site", "sequence")
+"""Columns of a .csv that say which images belong together; the first of them that is there counts."""
+
 _WHOLE = re.compile(r"[+-]?\d+")
 
 
@@ -52,9 +55,10 @@ def read_listing(path: Path) -> list[Row]:
 
 
 def open_csv(path: Path, *, strict: bool = False, issues_path: str | Path | None = None) -> Source:
-    """A CSV with the columns path and label, and, where wanted, split (train, val, test) and group; others are unread.
+    """A CSV with the columns path and label, and, where wanted, split (train, val, test) and one of `GROUPS`.
 
-    Paths and labels as in `open_listing`. Without a split column all of it is train. Images of one group are never
+    Other columns are unread. Paths and labels as in `open_listing`. Without a split column all of it is train.
+    Images of one group are never
     torn apart when a part is held out. Raises `TailwiseError` for lacking columns, empty cells, unknown splits.
     """
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
@@ -71,14 +75,15 @@ def open_csv(path: Path, *, strict: bool = False, issues_path: str | Path | None
 
 
 def _row(where: str, line: int, cells: dict[str, str | None]) -> Row:
-    given = {name: (cells[name] or "").strip() for name in ("path", "label", "split", "group") if name in cells}
+    grouping = next((name for name in GROUPS if name in cells), "group")
+    given = {name: (cells[name] or "").strip() for name in ("path", "label", "split", grouping) if name in cells}
     for name, value in given.items():
         if not value:
             raise TailwiseError(f"{where}: {name} is empty; fill it in or remove the line")
     split = given.get("split", "train").lower()
     if split not in SPLIT_NAMES:
         raise TailwiseError(f"{where}: unknown split {split!r}; write train, val or test")
-    return Row(line, given["path"], given["label"], SPLIT_NAMES[split], given.get("group"))
+    return Row(line, given["path"], given["label"], SPLIT_NAMES[split], given.get(grouping))
 
 
 def _text(path: Path) -> str:
