@@ -51,8 +51,6 @@ def _validation(model: Network, prepared: Prepared, engine: Engine) -> Validatio
     home = next(model.parameters()).device
     try:
         return prepared.validation(model.cuda() if torch.cuda.is_available() and engine.accelerator != "cpu" else model)
-    except NotImplementedError:  # samples whose logits are too many to keep
-        return None
     finally:
         model.to(home)
 

@@ -86,8 +86,8 @@ class Prepared(ABC):
         return {f"{self.checked_name}_{name}": figure for name, figure in self.look(tally).items()}
 
     @abstractmethod
-    def validation(self, model: Network) -> Validation:
-        """Logits and labels of the validation split, for post-hoc steps."""
+    def validation(self, model: Network) -> Validation | None:
+        """Logits and labels of the validation split, for post-hoc steps and calibration; None where they are too many."""
 
     @abstractmethod
     def judge(self, model: Network, carried_log_prior: Tensor, engine: Engine) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The page of a run for images: whole in itself, true to result.json, safe against names, for 2 classes and for 8,142."""
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from commands import TINY, Capture, refused
+from report.pages import Page
 from report.runs import COUNTS, HOSTILE, LOG, judged, run_of
 
 from tailwise.cli import main
@@ -21,35 +21,6 @@ from tailwise.report.page import script
 from tailwise.report.text import percent
 from tailwise.train.run import Run
 from tailwise.types import IGNORE, TailwiseError
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and whether each one was closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "input"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for found, attributes in self.tags if found == tag]
 
 
 def cells(text: str, title: str) -> list[list[str]]:

@@ -3,8 +3,6 @@
 A name is its function's name; its keyword arguments are the options that a recipe may set.
 """
 
-import difflib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,8 +13,7 @@ from torch import Tensor
 from tailwise.data.augment import colour
 from tailwise.data.augment.chain import Step, on_some
 from tailwise.data.augment.jitter import Blur, Gray, Jitter
-from tailwise.data.augment.presets import RANGES, _check
-from tailwise.types import TailwiseError
+from tailwise.data.augment.presets import named
 
 
 @dataclass(frozen=True)
@@ -102,20 +99,4 @@ def pixel_colours(spec: str | Mapping[str, Mapping[str, Any]]) -> tuple[Step, ..
 
     Raises `TailwiseError` as `tailwise.data.augment.preset`.
     """
-    if not isinstance(spec, str) and not (isinstance(spec, Mapping) and len(spec) == 1):
-        raise TailwiseError(f"colours {spec}: give one preset, as NAME or as NAME: OPTIONS")
-    name, options = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
-    by_name = {function.__name__: function for function in COLOURS}
-    if name not in by_name:
-        near = difflib.get_close_matches(str(name), by_name, n=1, cutoff=0.0)[0]
-        raise TailwiseError(f"colours {name}: unknown; did you mean {near}? The presets are {', '.join(by_name)}")
-    if not isinstance(options, Mapping):
-        raise TailwiseError(
-            f"colours {name}: its options must be names with values, got {options}; leave the colon out for none"
-        )
-    known = inspect.signature(by_name[name]).parameters
-    for option, value in options.items():
-        if option not in known:
-            raise TailwiseError(f"colours {name}: no option {option}; its options are {', '.join(known) or 'none'}")
-        _check(f"colours {name}: {option}", value, *RANGES[option])
-    return by_name[name](**options)
+    return named("colours", COLOURS, spec)

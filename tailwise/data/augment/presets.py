@@ -6,8 +6,8 @@ A preset's name is its function's name; its keyword arguments are the options th
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from tailwise.data.augment import policy
 from tailwise.data.augment.chain import Augment, Chain
@@ -15,6 +15,8 @@ from tailwise.data.augment.geometry import CropFlip, Cutout, Fill, Shift
 from tailwise.data.augment.jitter import Blur, Gray, Jitter
 from tailwise.data.augment.read import ResizedCropFlip, Whole
 from tailwise.types import TailwiseError
+
+T = TypeVar("T")
 
 GRAY: Fill = (128, 128, 128)
 """What fills uncovered corners in GML's and PaCo's code for CIFAR."""
@@ -120,22 +122,32 @@ def preset(spec: str | Mapping[str, Mapping[str, Any]], size: int) -> Augment:
 
     Raises `TailwiseError` for an unknown name or option, naming the nearest, and for a value outside of `RANGES`.
     """
+    return named("view", PRESETS, spec, size=size)
+
+
+def named(what: str, functions: Sequence[Callable[..., T]], spec: str | Mapping[str, Mapping[str, Any]], **given: Any) -> T:
+    """What the function that ``spec`` names makes of its options, and of what is ``given``; raises as `preset`.
+
+    ``what`` is what messages call it.
+    """
     if not isinstance(spec, str) and not (isinstance(spec, Mapping) and len(spec) == 1):
-        raise TailwiseError(f"view {spec}: give one preset, as NAME or as NAME: OPTIONS")
+        raise TailwiseError(f"{what} {spec}: give one preset, as NAME or as NAME: OPTIONS")
     name, options = (spec, {}) if isinstance(spec, str) else next(iter(spec.items()))
-    by_name = {function.__name__: function for function in PRESETS}
+    by_name = {function.__name__: function for function in functions}
     if name not in by_name:
         near = difflib.get_close_matches(str(name), by_name, n=1, cutoff=0.0)[0]
-        raise TailwiseError(f"view {name}: unknown; did you mean {near}? The presets are {', '.join(by_name)}")
+        raise TailwiseError(f"{what} {name}: unknown; did you mean {near}? The presets are {', '.join(by_name)}")
     if not isinstance(options, Mapping):
-        raise TailwiseError(f"view {name}: its options must be names with values, got {options}; leave the colon out for none")
-    known = [option for option in inspect.signature(by_name[name]).parameters if option != "size"]
+        raise TailwiseError(
+            f"{what} {name}: its options must be names with values, got {options}; leave the colon out for none"
+        )
+    known = [option for option in inspect.signature(by_name[name]).parameters if option not in given]
     for option in options:
         if option not in known:
-            raise TailwiseError(f"view {name}: no option {option}; its options are {', '.join(known) or 'none'}")
-    for option, value in (("size", size), *options.items()):
-        _check(f"view {name}: {option}", value, *RANGES[option])
-    return by_name[name](size=size, **options)
+            raise TailwiseError(f"{what} {name}: no option {option}; its options are {', '.join(known) or 'none'}")
+    for option, value in (*given.items(), *options.items()):
+        _check(f"{what} {name}: {option}", value, *RANGES[option])
+    return by_name[name](**given, **options)
 
 
 def _check(what: str, value: Any, kind: type, least: float, greatest: float) -> None:
