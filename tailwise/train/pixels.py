@@ -20,7 +20,6 @@ from tailwise.evaluate import correction
 from tailwise.inference import Sliding, classes_at
 from tailwise.metrics.segmentation import boundary_tally, ious, segmentation_summary
 from tailwise.models import DenseNetwork, Network
-from tailwise.report import pixels as page
 from tailwise.train.choose import Choice
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine, Net, Pixels, Recipe
@@ -147,6 +146,8 @@ class PreparedPixels(Prepared):
 
     def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
         """Write ``report.html``."""
+        from tailwise.report import pixels as page  # templates load where a page is drawn, not where a run starts
+
         chosen = [row["image"] for row in result["worst_images"]]
         test = cast(PixelSplit, self.test)
         triples = []
