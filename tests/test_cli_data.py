@@ -43,9 +43,9 @@ def test_it_prints_bars_findings_and_what_to_do(photos: Path, capsys: Capture) -
     text = " ".join(printed.split())
     assert "groups: many > 100 (0); medium 20 to 100 (1); few < 20 (2)" in text
     assert "Near duplicates: 2 images (clusters: 1)" in text
-    assert "20% of each class is held out" in text
+    assert "20% of each class for test" in text
     assert "\x1b[" not in printed
-    assert lines[-1] == f"tailwise fit {photos} --objective LogitAdjusted"
+    assert lines[-1] == f"tailwise fit {photos}"
 
 
 def test_the_record_and_the_page_are_written(photos: Path, tmp_path: Path, capsys: Capture) -> None:

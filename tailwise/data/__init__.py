@@ -1,6 +1,7 @@
 """Data: sources, the long-tail protocol, splits."""
 
 from tailwise.data.longtail import counts_from_file, largest_fitting, long_tailed, profile
+from tailwise.data.multilabel import MultiLabelSplit
 from tailwise.data.pixels import PixelSplit
 from tailwise.data.source import Encoded, Images, Issue, Source, Split, Stacked, stack_if_small
 from tailwise.data.sources import open_source
@@ -10,6 +11,7 @@ __all__ = [
     "Encoded",
     "Images",
     "Issue",
+    "MultiLabelSplit",
     "PixelSplit",
     "Source",
     "Split",

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from tailwise.counts import count_labels
+from tailwise.data.multilabel import MultiLabelSplit, indicators, rarest_label
 from tailwise.data.source import SMALL, Encoded, Images, Issue, Source, Split, Stacked, content_hash, to_rgb
 from tailwise.types import TailwiseError
 
@@ -30,12 +30,20 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+class TooManyBad(TailwiseError):
+    """A source with more bad samples than may be passed over; ``source`` is what the others make."""
+
+    def __init__(self, message: str, source: Source) -> None:
+        super().__init__(message)
+        self.source = source
+
+
 @dataclass(frozen=True)
 class Sample:
     """One labelled image of a source, not yet looked at."""
 
     path: str  # what reports call it
-    label: int
+    label: int | frozenset[int]  # its class, or its classes where an image may have any number of them
     data: Path | bytes | None  # the file, or its content; None when the source names an image and has none
     group: str | None = None
 
@@ -126,24 +134,23 @@ def examine(
     before train, so that nothing trained on is tested on. With ``issues_path`` the list is also written there.
     ``look`` says how closely each image is looked at: `decoded`, or `present` for sets too large to be read at every
     start. ``advice`` ends the refusal of too many bad samples.
-    Raises `TailwiseError` when more than 1 % of all samples are bad (``strict``: one), when fewer than two classes
-    have training images, when val or test has a class that train lacks, and when a class loses its last one.
+    Raises `TooManyBad` when more than 1 % of all samples are bad (``strict``: one), and `TailwiseError` when fewer than
+    two classes have training images, when val or test has a class that train lacks, and when a class loses its last one.
     """
     looks = {split: look_at_all(look, of_split) for split, of_split in samples.items()}
     kept, issues = sort_out(samples, looks)
     if issues and issues_path is not None:
         write_issues(issues, issues_path)
-    refuse_if_many(name, issues, sum(map(len, samples.values())), strict, issues_path, advice)
     parts, hashed = {}, {}
     for split, of_split in samples.items():
         chosen = [of_split[i] for i in kept[split]]
         seen = [looks[split][i] for i in kept[split]]
-        labels = torch.tensor([sample.label for sample in chosen], dtype=torch.int64)
-        groups = tuple(sample.group or "" for sample in chosen) if any(sample.group for sample in chosen) else None
-        parts[split] = Split(_images(chosen, seen), labels, groups)
-        hashed[split] = (labels, [found.digest for found in seen])
-    _check_classes(name, names, samples, parts)
-    return Source(name, tuple(names), parts, tuple(issues), content_hash(hashed))
+        parts[split] = _split(_images(chosen, seen), chosen, len(names))
+        hashed[split] = (parts[split].targets(torch.arange(len(chosen))), [found.digest for found in seen])
+    source = Source(name, tuple(names), parts, tuple(issues), content_hash(hashed))
+    refuse_if_many(source, sum(map(len, samples.values())), strict, issues_path, advice)
+    _check_classes(source, samples["train"])
+    return source
 
 
 def write_issues(issues: Iterable[Issue], path: str | Path) -> None:
@@ -184,16 +191,29 @@ def sort_out(
     return kept, issues
 
 
-def refuse_if_many(name: str, issues: Sequence[Issue], total: int, strict: bool, path: str | Path | None, advice: str) -> None:
-    """Raises `TailwiseError` when more than `TOLERATED` of all samples are bad (``strict``: one); ``path`` has the list."""
+def refuse_if_many(source: Source, total: int, strict: bool, path: str | Path | None, advice: str) -> None:
+    """Raises `TooManyBad` when more than `TOLERATED` of all samples are bad (``strict``: one); ``path`` has the list."""
+    issues = [issue for issue in source.issues if issue.path]  # a note on a whole split has no path
     if not issues or (not strict and len(issues) <= TOLERATED * total):
         return
     listed = f"; the list is in {path}" if path is not None else ""
     limit = "none is allowed with strict" if strict else f"at most {TOLERATED:.0%} may be"
-    raise TailwiseError(
-        f"{name}: {len(issues)} of {total} images are bad, {limit}; first: {issues[0].path} ({issues[0].problem}){listed}"
-        + (f"; {advice}" if advice else "")
+    raise TooManyBad(
+        f"{source.name}: {len(issues)} of {total} images are bad, {limit}; first: {issues[0].path} ({issues[0].problem})"
+        + listed
+        + (f"; {advice}" if advice else ""),
+        source,
     )
+
+
+def _split(images: Images, samples: Sequence[Sample], classes: int) -> Split:
+    """The part that these samples make."""
+    groups = tuple(sample.group or "" for sample in samples) if any(sample.group for sample in samples) else None
+    paths = tuple(sample.path for sample in samples)
+    if any(isinstance(sample.label, frozenset) for sample in samples):
+        positives = indicators([label for sample in samples if isinstance(label := sample.label, frozenset)], classes)
+        return MultiLabelSplit(images, rarest_label(positives), groups, paths, positives=positives)
+    return Split(images, torch.tensor([sample.label for sample in samples], dtype=torch.int64), groups, paths)
 
 
 def _images(samples: Sequence[Sample], looks: Sequence[Look]) -> Images:
@@ -204,13 +224,13 @@ def _images(samples: Sequence[Sample], looks: Sequence[Look]) -> Images:
     return Encoded([sample.data for sample in samples if sample.data is not None])
 
 
-def _check_classes(
-    name: str, names: Sequence[str], samples: Mapping[str, Sequence[Sample]], parts: Mapping[str, Split]
-) -> None:
+def _check_classes(source: Source, given: Sequence[Sample]) -> None:
+    """Refuse classes that cannot be trained; ``given`` are the training samples before the bad ones were left out."""
+    name, names, parts = source.name, source.names, source.splits
     trained = parts["train"].counts(len(names))
-    given = count_labels(torch.tensor([sample.label for sample in samples["train"]], dtype=torch.int64), len(names))
-    if (lost := ((given > 0) & (trained == 0)).nonzero()).numel():
-        raise TailwiseError(f"{name}: class {names[int(lost[0])]!r} has no usable training image left; repair or remove it")
+    wanted = {c for sample in given for c in ([sample.label] if isinstance(sample.label, int) else sample.label)}
+    if lost := sorted(wanted - set(trained.nonzero()[:, 0].tolist())):
+        raise TailwiseError(f"{name}: class {names[lost[0]]!r} has no usable training image left; repair or remove it")
     if int((trained > 0).sum()) < 2:
         raise TailwiseError(f"{name}: fewer than two classes have training images; add another class")
     for split, part in parts.items():

@@ -72,7 +72,6 @@ def examine_pairs(
     kept, issues = sort_out(samples, looks)
     if (issues or notes) and issues_path is not None:
         write_issues([*issues, *notes], issues_path)
-    refuse_if_many(name, issues, sum(map(len, rows.values())), strict, issues_path, advice)
 
     parts, hashed, rule = {}, {}, hashlib.sha256(table.astype("<i8").tobytes()).digest()
     for split, of_split in rows.items():
@@ -81,10 +80,13 @@ def examine_pairs(
         labels = rarest(pixels)
         images = Encoded([item for i in chosen if (item := every[i].image) is not None])
         encoded = EncodedMasks([item for i in chosen if (item := every[i].mask) is not None], table)
-        parts[split] = PixelSplit(images, labels, masks=encoded, pixels=pixels)
+        paths = tuple(every[i].path for i in chosen)
+        parts[split] = PixelSplit(images, labels, paths=paths, masks=encoded, pixels=pixels)
         hashed[split] = (labels, [hashlib.sha256(files[i].image + files[i].mask + rule).digest() for i in chosen])
+    source = Source(name, tuple(names), parts, (*issues, *notes), content_hash(hashed))
+    refuse_if_many(source, sum(map(len, rows.values())), strict, issues_path, advice)
     _check_classes(name, parts["train"].counts(len(names)), (table == IGNORE).nonzero()[0])
-    return Source(name, tuple(names), parts, (*issues, *notes), content_hash(hashed))
+    return source
 
 
 def _usual(largest: int) -> Sequence[int]:

@@ -103,11 +103,16 @@ class Split:
     images: Images
     labels: Tensor  # (N,) int64 in 0..C-1
     groups: tuple[str, ...] | None = None  # (N,) what must stay together when a part is held out
+    paths: tuple[str, ...] | None = None  # (N,) what the source calls its images; None where they have no names
 
     def subset(self, indices: Tensor) -> "Split":
         """The samples at ``indices`` (n,), in that order."""
-        groups = None if self.groups is None else tuple(self.groups[i] for i in indices.tolist())
-        return Split(self.images.subset(indices), self.labels[indices], groups)
+        groups, paths = (None if of is None else tuple(of[i] for i in indices.tolist()) for of in (self.groups, self.paths))
+        return Split(self.images.subset(indices), self.labels[indices], groups, paths)
+
+    def targets(self, index: Tensor) -> Tensor:
+        """What an objective gets of the samples at ``index`` (B,): their labels (B,) int64."""
+        return self.labels[index]
 
     def to(self, device: torch.device) -> "Split":
         """The split with images that are in memory moved to a device; labels stay on the CPU."""

@@ -16,7 +16,8 @@ from tailwise.data.source import Images, Split
 class Views(Protocol):
     """V views (V, B, 3, H, W) float32, normalised, of the samples at ``index`` (B,), and the labels that fit them.
 
-    Both are drawn from ``key`` (B,) alone. Labels are (B,) of images, and (B, H, W) of pixels, which move with a view.
+    Both are drawn from ``key`` (B,) alone. Labels are (B,) of images, (B, C) where an image has several, and (B, H, W) of
+    pixels, which move with a view.
     """
 
     def __call__(self, split: Split, index: Tensor, key: Tensor) -> tuple[Tensor, Tensor]: ...
@@ -70,7 +71,7 @@ class MultiView:
 
     def __call__(self, split: Split, index: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """As `Views`."""
-        return self.of(split.images, index, key), split.labels[index]
+        return self.of(split.images, index, key), split.targets(index)
 
     def of(self, images: Images, index: Tensor, key: Tensor) -> Tensor:
         """The views alone: (V, B, 3, H, W) float32."""

@@ -64,3 +64,50 @@ def multilabel_summary(scores: Tensor, targets: Tensor, counts: Tensor) -> dict[
         "classes_in_group": {name: int(mask.sum()) for name, mask in groups.items()},
         "ap": [None if value != value else value for value in ap.tolist()],
     }
+
+
+BINS, REACH = 1024, 16.0
+"""Of a histogram of logits: equal bins from −`REACH` to `REACH`, the outer ones open."""
+
+
+def histograms(logits: Tensor, targets: Tensor) -> Tensor:
+    """How the logits (N, C) of negatives and positives are spread: (2, C, `BINS`) int64, of several batches the sum.
+
+    What `binned_average_precisions` needs, in memory that does not grow with N. Targets (N, C) in {0, 1}.
+    """
+    classes = logits.shape[1]
+    bins = ((logits.float() / REACH + 1) * (BINS / 2)).floor().nan_to_num(0).clamp(0, BINS - 1).to(torch.int64)
+    cells = (targets.to(torch.int64) * classes + torch.arange(classes, device=logits.device)) * BINS + bins
+    return torch.bincount(cells.flatten(), minlength=2 * classes * BINS).view(2, classes, BINS)
+
+
+def binned_average_precisions(histogram: Tensor) -> Tensor:
+    """`average_precisions` (C,) of what `histograms` has counted; exact but for logits of one bin, which count as equal."""
+    negatives, positives = histogram.flip(-1).double()
+    found = positives.cumsum(-1)
+    precision: Tensor = found / (found + negatives.cumsum(-1)).clamp(min=1)
+    ap: Tensor = (positives * precision).sum(-1) / found[:, -1]
+    return ap
+
+
+def thresholded(logits: Tensor, targets: Tensor, threshold: float | Tensor = 0.0) -> dict[str, Any]:
+    """What calling every class whose logit is above the threshold (a number, or (C,)) amounts to, for logits (N, C).
+
+    ``precision``, ``recall`` and ``f1`` are lists (C), ``macro_f1`` the mean of the defined ones, ``micro_f1`` that of all
+    calls together, ``predicted`` the mean number of classes that are called of a sample. Precision is 0 where a class with
+    samples is never called; what is undefined is None.
+    """
+    called, there = logits > threshold, targets > 0
+    hits, calls, true = ((called & there).sum(0).double(), called.sum(0).double(), there.sum(0).double())
+    shares = {
+        "precision": torch.where((calls == 0) & (true > 0), 0.0, hits / calls),
+        "recall": hits / true,
+        "f1": 2 * hits / (calls + true),
+    }
+    total = float(calls.sum() + true.sum())
+    return {
+        **{name: [None if v != v else v for v in values.tolist()] for name, values in shares.items()},
+        "macro_f1": group_mean(shares["f1"], torch.ones_like(hits, dtype=torch.bool)),
+        "micro_f1": 2 * float(hits.sum()) / total if total else None,
+        "predicted": float(calls.sum()) / len(logits),
+    }

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from tailwise.data import Encoded, Issue, PixelSplit, Split
+from tailwise.data import Issue, MultiLabelSplit, PixelSplit, Split
 from tailwise.data.source import to_rgb
 from tailwise.survey.duplicates import ALIKE, Pair, clusters, pairs
 from tailwise.survey.look import SIDE, Looked
@@ -41,18 +42,16 @@ def find(splits: Mapping[str, Split], looked: Mapping[str, Looked], names: Seque
     tiny = max(int(one.sizes.max(initial=0)) for one in looked.values()) < SIDE
     thumbnails = np.concatenate([one.thumbnails for one in looked.values()])
     part = np.repeat(np.arange(len(splits)), [len(split.labels) for split in splits.values()])
-    label = np.concatenate([split.labels.numpy() for split in splits.values()])
-    if any(isinstance(split, PixelSplit) for split in splits.values()):
-        label = np.zeros_like(label)  # of images with masks it is only their rarest class
+    label = _kinds(list(splits.values()))
     limit = 0.0 if tiny else ALIKE
     number = clusters(thumbnails, limit)
-    found = pairs(thumbnails, number, part, label, alike=limit)
+    found = pairs(thumbnails, number, part == 0, part, label, alike=limit)  # nearest of train, whatever else is nearer
     found.sort(
         key=lambda pair: (part[pair.first] == part[pair.second], label[pair.first] == label[pair.second], pair.difference)
     )
     card, same = _cards(splits, names), _equal(splits)
     size = np.bincount(number)
-    leaks = {int(row) for pair in found if part[pair.first] == 0 != part[pair.second] for row in (pair.second,)}
+    leaks = {pair.second for pair in found if part[pair.first] == 0 != part[pair.second]}
     within = [pair for pair in found if part[pair.first] == part[pair.second] == 0]
     record = {
         "copies": _copies(issues),
@@ -80,8 +79,15 @@ def find(splits: Mapping[str, Split], looked: Mapping[str, Looked], names: Seque
 
 def called(split: Split, name: str, i: int) -> str:
     """What a report calls an image: its path, or its number in its split where it has none."""
-    item = split.images.items[i] if isinstance(split.images, Encoded) else None
-    return str(item) if isinstance(item, Path) else f"{name} image {i}"
+    return split.paths[i] if split.paths else f"{name} image {i}"
+
+
+def _kinds(splits: Sequence[Split]) -> NDArray[np.int64]:
+    """(N,) a number for each image, of equal labels the same one. Images with masks have none to compare."""
+    if any(isinstance(split, PixelSplit) for split in splits):
+        return np.zeros(sum(len(split.labels) for split in splits), dtype=np.int64)
+    targets = torch.cat([split.targets(torch.arange(len(split.labels))) for split in splits])
+    return np.unique(targets.numpy(), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _starts(splits: Mapping[str, Split]) -> list[int]:
@@ -99,10 +105,18 @@ def _cards(splits: Mapping[str, Split], names: Sequence[str]) -> Callable[[int],
     def card(row: int) -> dict[str, str]:
         name, i = _place(splits, row)
         split = splits[name]
-        label = {} if isinstance(split, PixelSplit) else {"class": names[int(split.labels[i])]}
-        return {"path": called(split, name, i), "split": name, **label}
+        return {"path": called(split, name, i), "split": name, **_label(split, i, names)}
 
     return card
+
+
+def _label(split: Split, i: int, names: Sequence[str]) -> dict[str, str]:
+    """The class of an image, or its classes; masks say more than a line could."""
+    if isinstance(split, PixelSplit):
+        return {}
+    if isinstance(split, MultiLabelSplit):
+        return {"class": ", ".join(names[c] for c in split.positives[i].nonzero()[:, 0].tolist()) or "no label"}
+    return {"class": names[int(split.labels[i])]}
 
 
 def _equal(splits: Mapping[str, Split]) -> Callable[[int, int], bool]:

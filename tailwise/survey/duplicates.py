@@ -121,7 +121,7 @@ def _candidates(codes: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
             yield first, second
 
 
-def pairs(thumbnails: Thumbnails, number: Rows, *sides: Rows, alike: float = ALIKE) -> list[Pair]:
+def pairs(thumbnails: Thumbnails, number: Rows, *sides: Rows | NDArray[np.bool_], alike: float = ALIKE) -> list[Pair]:
     """Each image of a cluster with the one that is most like it; and with the most alike on another side, of each ``sides``.
 
     ``number`` (N,) is the cluster of each image, a side (N,) such as its split or its label. Only pairs that differ by

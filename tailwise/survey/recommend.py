@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tailwise.data import PixelSplit, Source, hold_out
+from tailwise.data import MultiLabelSplit, PixelSplit, Source
 from tailwise.data.source import SMALL
-from tailwise.train.choose import image_size
+from tailwise.train import choose
+from tailwise.train.multilabel import OBJECTIVE
 from tailwise.train.pixels import CROP
+from tailwise.train.prepare import arrange
 from tailwise.train.recipe import Data
 from tailwise.types import TailwiseError
 
@@ -29,46 +31,25 @@ def recommend(source: Source, record: Record) -> dict[str, Any]:
     ``mend``, ``split``, ``method`` and ``difficulty`` are lists of sentences, ``images`` says how many images each split would
     have, ``command`` is what to type.
     """
-    images, test, sentences, problem = _split(source)
+    data = Data(source=record["source"])
+    try:
+        prepared = arrange(source, data)
+    except TailwiseError as error:
+        mend, split, images = [f"fit stops here: {error}."], [], {"train": len(source.splits["train"].labels)}
+        tested = torch.zeros(len(source.names))
+    else:
+        mend, images, test = [], {name: len(part.labels) for name, part in prepared.splits().items()}, prepared.test
+        made = choose.split(data, prepared.train, prepared.held_out(), prepared.counts)
+        split = [f"{made.value}; {made.why} ({made.option})."]
+        tested = (test.pixels > 0).sum(0) if isinstance(test, PixelSplit) else test.counts(len(source.names))
     return {
-        "mend": [*([f"fit stops here: {problem}."] if problem else []), *_mend(record)],
-        "split": sentences,
+        "mend": mend + _mend(record),
+        "split": split,
         "images": images,
         "method": _method(source, record),
-        "difficulty": _difficulty(record, test),
-        "command": f"tailwise fit {shlex.quote(str(record['source']))} --objective LogitAdjusted",
+        "difficulty": _difficulty(record, tested),
+        "command": f"tailwise fit {shlex.quote(str(record['source']))}",
     }
-
-
-def _split(source: Source) -> tuple[dict[str, int], Tensor, list[str], str]:
-    """Images by split as `tailwise.train.prepare` makes them, images per class (C,) that are tested, sentences, a problem."""
-    data, train = Data(), source.splits["train"]
-    pixels, said = isinstance(train, PixelSplit), []
-    test = source.splits.get("test")
-    try:
-        if test is None:
-            kept, held = hold_out(
-                train.labels, data.test, data.subset_seed, train.groups, source.names, least=0 if pixels else 1
-            )
-            train, test = train.subset(kept), train.subset(held)
-            said.append(f"The source has no test split, so {data.test:.0%} of each class is held out for it.")
-        else:
-            said.append("The test split of the source is used as it is.")
-        if "val" in source.splits:
-            val = len(source.splits["val"].labels)
-            said.append("So is its val split.")
-        else:
-            kept, held = hold_out(train.labels, data.validation, data.subset_seed + 1, train.groups, source.names, least=0)
-            train, val = train.subset(kept), len(held)
-            said.append(
-                f"For validation {data.validation:.0%} of each training class is held out; a class of one image is left whole."
-            )
-    except TailwiseError as error:
-        return {"train": len(train.labels)}, torch.zeros(len(source.names)), said, str(error)
-    if train.groups is not None:
-        said.append("Images of a group stay on one side.")
-    of_class = (test.pixels > 0).sum(0) if isinstance(test, PixelSplit) else test.counts(len(source.names))
-    return {"train": len(train.labels), "val": val, "test": len(test.labels)}, of_class, said, ""
 
 
 def _mend(record: Record) -> list[str]:
@@ -104,7 +85,13 @@ def _mend(record: Record) -> list[str]:
 
 def _method(source: Source, record: Record) -> list[str]:
     factor, train = record["splits"]["train"]["imbalance_factor"], source.splits["train"]
-    if factor <= LEVEL:
+    if isinstance(train, MultiLabelSplit):
+        said = [
+            f"Images have {float(train.positives.sum(1).mean()):.1f} labels on average, so every class gets a sigmoid of its "
+            f"own; the loss is {OBJECTIVE}, adjusted to the frequencies, unless --objective names DistributionBalanced or "
+            "Asymmetric."
+        ]
+    elif factor <= LEVEL:
         said = [
             f"The classes are about equally frequent (imbalance factor {factor:g}), so any loss will do; logit adjustment "
             "(LogitAdjusted) is cross-entropy where counts are equal."
@@ -118,7 +105,7 @@ def _method(source: Source, record: Record) -> list[str]:
     if isinstance(train, PixelSplit):
         size = min(CROP, min(train.images[0].size))
         return [*said, f"Training sees crops of {size} × {size} pixels; images are judged whole (--data.image_size)."]
-    size = image_size(train.images)
+    size = choose.image_size(train.images)
     said.append(f"Images are seen at {size} × {size} pixels (--data.image_size).")
     if size > SMALL:
         said.append(
@@ -132,7 +119,7 @@ def _method(source: Source, record: Record) -> list[str]:
 
 def _difficulty(record: Record, test: Tensor) -> list[str]:
     """How hard it will be, and which classes cannot be judged."""
-    rows, unit = record["classes"], "images" if record["task"] == "images" else "pixels"
+    rows, unit = record["classes"], "pixels" if record["task"] == "pixels" else "images"
     factor = record["splits"]["train"]["imbalance_factor"]
     rare = [row["name"] for row in rows if row["group"] in ("few", "tail") and row["train"] > 0]
     absent = record["splits"]["train"]["absent"]

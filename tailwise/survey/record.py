@@ -1,8 +1,7 @@
 """All that can be said of a data set before training, as one record of plain values."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import torch
 from PIL import Image
 
 from tailwise.counts import imbalance_factor, shot_groups
-from tailwise.data import Issue, PixelSplit, Source, Split, checks, open_source
+from tailwise.data import Issue, MultiLabelSplit, PixelSplit, Source, Split, checks, open_source
 from tailwise.metrics import segmentation, shots
 from tailwise.survey.alike import Alike, called, find
 from tailwise.survey.look import Looked, Progress, look
 from tailwise.survey.recommend import recommend
+from tailwise.train.multilabel import TASK
 from tailwise.types import TailwiseError
 
 ORDER = ("train", "val", "test")
@@ -29,10 +29,10 @@ COLOURLESS = 8
 class Survey:
     """What was found.
 
-    ``record`` holds plain JSON values: ``source``, ``task`` ("images" or "pixels"), ``sha256``, ``refused`` (why `fit` would
-    not take it, or None), ``splits``, ``classes`` (a row for each), ``edges`` of their groups, ``images`` (sizes, how they are
-    stored), ``groups``, ``alike`` (copies and near duplicates), ``skipped`` and ``advice``. ``alike`` here has the pairs by
-    number, so that their images can be shown.
+    ``record`` holds plain JSON values: ``source``, ``task`` ("images", "multilabel" or "pixels"), ``sha256``, ``refused`` (why
+    `fit` would not take it, or None), ``splits``, ``classes`` (a row for each), ``edges`` of their groups, ``images`` (sizes,
+    how they are stored), ``groups``, ``alike`` (copies and near duplicates), ``skipped`` and ``advice``. ``alike`` here has the
+    pairs by number, so that their images can be shown.
     """
 
     source: Source
@@ -62,8 +62,10 @@ def survey(
     A source with more bad images than `fit` tolerates is looked at all the same, and ``refused`` says so. ``progress`` is told
     how many more images were read. Raises `TailwiseError` for a source that cannot be opened at all.
     """
-    with _tolerant():
+    try:
         source = open_source(spec, download_root=download_root, ignore=ignore)
+    except checks.TooManyBad as refused:  # they are what a survey is there to show
+        source = refused.source
     names = [name for name in ORDER if name in source.splits]
     splits = {name: source.splits[name] for name in names}
     looked = {name: look(split, progress) for name, split in splits.items()}
@@ -78,7 +80,7 @@ def survey(
     pixels = isinstance(splits["train"], PixelSplit)
     record: dict[str, Any] = {
         "source": str(spec),
-        "task": "pixels" if pixels else "images",
+        "task": _task(splits["train"]),
         "sha256": source.sha256,
         "refused": _refusal(splits, issues),
         "splits": {name: _split(split, source.names) for name, split in splits.items()},
@@ -95,14 +97,9 @@ def survey(
     return Survey(source, record | {"advice": recommend(source, record)}, alike)
 
 
-@contextmanager
-def _tolerant() -> Iterator[None]:
-    """While it lasts no source is refused for its bad images: they are what a survey is there to show."""
-    usual, checks.TOLERATED = checks.TOLERATED, 1.0
-    try:
-        yield
-    finally:
-        checks.TOLERATED = usual
+def _task(train: Split) -> str:
+    kinds = {PixelSplit: "pixels", MultiLabelSplit: TASK}
+    return kinds.get(type(train), "images")
 
 
 def _refusal(splits: Mapping[str, Split], issues: Sequence[Issue]) -> str | None:
@@ -179,7 +176,8 @@ def _groups(splits: Mapping[str, Split], names: Sequence[str]) -> dict[str, Any]
         for group, label in zip(split.groups or (), split.labels.tolist(), strict=bool(split.groups)):
             inside[group].add(name)
             size[group] += 1
-            of_class[label].add(group)
+            if label < len(names):  # an image without a label has none
+                of_class[label].add(group)
     if not inside:
         return None
     (largest, most), across = size.most_common(1)[0], sorted(group for group, found in inside.items() if len(found) > 1)

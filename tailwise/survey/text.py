@@ -56,7 +56,7 @@ def headline(record: Record) -> str:
 def groups_of_classes(record: Record) -> str:
     """The groups with their edges and numbers of classes."""
     groups = [row["group"] for row in record["classes"]]
-    unit = "training images" if record["task"] == "images" else "of the training pixels, of C classes; numbers are pixels"
+    unit = "of the training pixels, of C classes; numbers are pixels" if record["task"] == "pixels" else "training images"
     return "; ".join(f"{name} {edge} ({groups.count(name):,})" for name, edge in record["edges"].items()) + f"; {unit}"
 
 

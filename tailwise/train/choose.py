@@ -14,7 +14,7 @@ import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
-from tailwise.data.source import SMALL, Images
+from tailwise.data.source import SMALL, Images, Split
 from tailwise.models import pretrained
 from tailwise.models.adapters import adaptable
 from tailwise.train.recipe import Data
@@ -117,14 +117,15 @@ def first_of_each(labels: Tensor, most: int) -> Tensor:
     return order[place < most].sort().values
 
 
-def split(data: Data, train: int, held: Mapping[str, Tensor], counts: Tensor, groups: Sequence[str] | None) -> Choice:
-    """What was held out of the images without a split of their own: ``held`` labels by split, beside ``train`` images."""
-    value = ", ".join([f"{train} images to train on", *(f"{len(labels)} for {name}" for name, labels in held.items())])
+def split(data: Data, train: Split, held: Mapping[str, Split], counts: Tensor) -> Choice:
+    """What was held out of the images without a split of their own, beside those to ``train`` on, by class ``counts``."""
+    sizes = [f"{len(train.labels)} images to train on", *(f"{len(part.labels)} for {name}" for name, part in held.items())]
+    value, groups = ", ".join(sizes), train.groups
     if not held:
         return Choice("split", value, "the data bring the others", "--data.validation")
     shares = {"test": f"{data.test:.0%} of each class for test", "val": f"{data.validation:.0%} of the rest for val"}
     why = ", ".join(shares[name] for name in held) + ", at least one image where a class has enough"
-    lacking = {name: int((counts > 0).sum() - (labels.bincount() > 0).sum()) for name, labels in held.items()}
+    lacking = {name: int(((counts > 0) & (part.counts(len(counts)) == 0)).sum()) for name, part in held.items()}
     why += "".join(
         f"; {number} {'class has' if number == 1 else 'classes have'} too few for {name}"
         for name, number in lacking.items()
@@ -135,14 +136,19 @@ def split(data: Data, train: int, held: Mapping[str, Tensor], counts: Tensor, gr
     return Choice("split", value, why, "--data.test, --data.validation" + (", --data.groups ignore" if groups else ""))
 
 
-def choices(record: Namespace, told: Collection[str], images: Images, counts: Tensor) -> list[Choice]:
-    """What a run on ``images`` of classes with ``counts`` (C,) gets beside what the user has ``told`` (keys of `said`)."""
-    samples, found = int(counts.sum()), []
-    if not {"objective", "sampler", "post_hoc"} & set(told):
-        factor = float(counts.max() / counts.clamp(min=1).min())
-        why = f"the largest class has {factor:.0f} times the images of the smallest, and all classes count alike"
-        found.append(Choice("objective", "LogitAdjusted", why, "--objective"))
-    own = image_size(images)
+def objective(told: Collection[str], name: str, why: str, counts: Tensor) -> list[Choice]:
+    """The objective ``name``, which a run gets unless the user has ``told`` it something that speaks of class frequencies."""
+    if {"objective", "sampler", "post_hoc"} & set(told):
+        return []
+    factor = float(counts.max() / counts.clamp(min=1).min())
+    why = f"the largest class has {factor:.0f} times the images of the smallest, and {why}"
+    return [Choice("objective", name, why, "--objective")]
+
+
+def choices(record: Namespace, told: Collection[str], train: Split) -> list[Choice]:
+    """What a run on images gets beside what the user has ``told`` (keys of `said`)."""
+    samples, found = len(train.labels), list[Choice]()
+    own = image_size(train.images)
     way, name, network = _network(record, told, record.data.image_size or own, samples)
     fixed = pretrained.input_size(name) if adaptable(name) else None
     size = record.data.image_size or fixed or own
@@ -199,9 +205,10 @@ def _network(record: Namespace, told: Collection[str], size: int, samples: int) 
             Choice("network", f"{name}, pretrained", why, "--model.backbone, --model.weights none", {"model": parts}),
         )
     parts["adapter"] = "lora"
+    why = "light fine-tuning keeps what it knows: low-rank adapters and norms"
     if "model.classifier" not in told:
         parts |= {"classifier": "cosine", "head": "class_means"}
-    why = "light fine-tuning keeps what it knows: low-rank adapters, norms, a cosine classifier that starts from class means"
+        why += ", a cosine classifier that starts from class means"
     return (
         ADAPTED,
         name,

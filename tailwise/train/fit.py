@@ -197,10 +197,10 @@ def _method(recipe_text: str) -> dict[str, Any]:
 
 def _rehearse(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
     """Build all that training will: a mistake must not cost an older run, nor the time of a teacher."""
+    prepared.check(recipe)
     start = None if needs.NEEDED.search(recipe.model.start_from or "") else recipe.model.start_from  # else not there yet
     model = replace(recipe.model, start_from=start, head="random")  # class means take a while
     recipe = replace(recipe, model=model, epochs=max(recipe.epochs, 1))
-    prepared.check(recipe)
     task = build_task(recipe, prepared)
     prepared.views(task.objective.views)
     with _lasting():  # Lightning, after all mistakes that can be found without it

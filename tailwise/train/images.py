@@ -1,7 +1,7 @@
 """A run whose samples are images with one label each."""
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -51,10 +51,9 @@ class PreparedImages(Prepared):
 
     def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
         """From the splits that were made, and the number, the size and the classes of the images."""
-        held = {"test": self.test.labels, self.checked_name: self.checked.labels}
-        made = {name: labels for name, labels in held.items() if name not in self.source.splits}
-        split = choose.split(record.data, len(self.train.labels), made, self.counts, self.train.groups)
-        return split, *choose.choices(record, told, self.train.images, self.counts)
+        objective = choose.objective(told, "LogitAdjusted", "all classes count alike", self.counts)
+        split = choose.split(record.data, self.train, self.held_out(), self.counts)
+        return split, *objective, *choose.choices(record, told, self.train)
 
     def check(self, recipe: Recipe) -> None:
         """A decoder makes features of pixels."""
@@ -86,7 +85,7 @@ class PreparedImages(Prepared):
         """Balanced accuracy: the mean recall."""
         return {"balanced": metrics.recalls(tally).nanmean().float()}
 
-    def validation(self, model: Network) -> Validation:
+    def validation(self, model: Network) -> Validation | None:
         """See `Prepared`."""
         return Validation(*collect(model, self._loader(self.checked)))
 
@@ -98,14 +97,20 @@ class PreparedImages(Prepared):
         return result(answers, self.counts, self.names, trained)
 
     def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
-        """Write ``report.html``; a page that cannot be drawn is said to be missing, and loses nobody a run."""
+        """Write ``report.html``."""
         from tailwise.report import images
         from tailwise.report.evidence import gather
 
-        run = Run(folder)
-        try:
+        def write(page: Path, run: Run) -> None:
             evidence = gather(model, self._loader(self.test), self.test, self.counts)
-            images.write(folder / PAGE, result, evidence, run.metrics(), run.manifest)
+            images.write(page, result, evidence, run.metrics(), run.manifest)
+
+        self._draw(folder, write)
+
+    def _draw(self, folder: Path, write: Callable[[Path, Run], None]) -> None:
+        """Write a run's page; one that cannot be drawn is said to be missing, and loses nobody a run."""
+        try:
+            write(folder / PAGE, Run(folder))
         except Exception as error:
             advice = f"the result is whole; draw it again with `tailwise evaluate {folder}`"
             print(f"{folder / PAGE}: could not be drawn ({error}); {advice}", file=sys.stderr)

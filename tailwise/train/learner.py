@@ -7,7 +7,6 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from tailwise import metrics
 from tailwise.data.loader import TrainLoader
 from tailwise.task import Task
 from tailwise.train.optim import Schedule
@@ -16,7 +15,7 @@ from tailwise.types import Batch, TailwiseError
 
 
 class Learner(LightningModule):
-    """Steps a task. Between epochs ``look`` turns the tally of a split into figures: they are logged, never selected on."""
+    """Steps a task. Between epochs ``look`` turns the ``tally`` of a split into figures: they are logged, never selected on."""
 
     def __init__(
         self,
@@ -24,10 +23,12 @@ class Learner(LightningModule):
         loader: Callable[[torch.device], TrainLoader],
         optimizer: Callable[[torch.nn.Module], torch.optim.Optimizer],
         schedule: Schedule,
+        tally: Callable[[Tensor, Tensor], Tensor],
         look: Callable[[Tensor], Mapping[str, Tensor]],
     ) -> None:
         super().__init__()
-        self.task, self.loader, self.optimizer, self.schedule, self.look = task, loader, optimizer, schedule, look
+        self.task, self.loader, self.optimizer, self.schedule = task, loader, optimizer, schedule
+        self.tally, self.look = tally, look
         self.terms = Terms()
         self.tallies: list[Tensor] = []
 
@@ -68,8 +69,7 @@ class Learner(LightningModule):
             raise TailwiseError(f"training: {bad[0]} is not finite after step {self.global_step}, not saved; lower optim.lr")
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        found = self.task.model(batch.views[:1]).at_labels().argmax(-1)
-        self.tallies.append(metrics.tally(found, batch.labels, self.task.objective.counts.numel()))
+        self.tallies.append(self.tally(self.task.model(batch.views[:1]).at_labels(), batch.labels))
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict(dict(self.look(torch.stack(self.tallies).sum(0).cpu())), prog_bar=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from tailwise.data import (
+    MultiLabelSplit,
+    Source,
     Stacked,
     counts_from_file,
     hold_out,
@@ -19,6 +21,7 @@ from tailwise.data.pixels import PixelSplit
 from tailwise.data.source import SMALL
 from tailwise.data.views import normalisation
 from tailwise.train.images import PreparedImages
+from tailwise.train.multilabel import PreparedMultiLabel
 from tailwise.train.pixels import CROP, PreparedPixels
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Data
@@ -37,19 +40,24 @@ def prepare(data: Data, issues_path: Path | None = None) -> Prepared:
         download_root=data.download,
         ignore=data.pixels.ignore,
     )
+    return arrange(source, data)
+
+
+def arrange(source: Source, data: Data) -> Prepared:
+    """The splits of a run on an opened source. Raises `TailwiseError` for data that cannot be split as the section says."""
     train, test = source.splits["train"], source.splits.get("test")
     train = replace(train, groups=None) if data.groups == "ignore" else train
     if test is None:
         kept, held = hold_out(train.labels, data.test, data.subset_seed, train.groups, source.names, least=0)
         if not len(held):
             raise TailwiseError(
-                f"{data.source}: nothing can be held out for the test, as every class has one image or one group of images; "
+                f"{source.name}: nothing can be held out for the test, as every class has one image or one group of images; "
                 "add some, or give a test split"
             )
         train, test = train.subset(kept), train.subset(held)
-    if isinstance(train, PixelSplit) and (data.imbalance_factor is not None or data.counts is not None):
+    if isinstance(train, PixelSplit | MultiLabelSplit) and (data.imbalance_factor is not None or data.counts is not None):
         raise TailwiseError(
-            "data.imbalance_factor and data.counts choose images by their label; masks have many: leave them out"
+            "data.imbalance_factor and data.counts choose images by their one class; these have several: leave them out"
         )
     train = train.subset(long_tail(train.labels, source.names, data))
     checked, name = source.splits.get("val"), "val"
@@ -66,7 +74,8 @@ def prepare(data: Data, issues_path: Path | None = None) -> Prepared:
     train, checked, test = (stack_if_small(split) for split in (train, checked, test))
     size = data.image_size or (train.images.pixels.shape[-1] if isinstance(train.images, Stacked) else 224)
     usual = "shift" if source.name == "digits" else "crop_flip" if size <= SMALL else "resized_crop_flip"
-    return PreparedImages(source, train, checked, name, test, counts, size, normalise, data.views or (usual,))
+    made = PreparedMultiLabel if isinstance(train, MultiLabelSplit) else PreparedImages
+    return made(source, train, checked, name, test, counts, size, normalise, data.views or (usual,))
 
 
 def long_tail(labels: Tensor, names: tuple[str, ...], data: Data) -> Tensor:

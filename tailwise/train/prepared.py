@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 from jsonargparse import Namespace
 from torch import Tensor
 
+from tailwise import metrics
 from tailwise.counts import imbalance_factor
 from tailwise.data import Source, Split
 from tailwise.data.views import Normalisation, Views
+from tailwise.losses import Objective
 from tailwise.models import Network
 from tailwise.posthoc import Validation
 from tailwise.train.choose import Choice
@@ -42,6 +44,14 @@ class Prepared(ABC):
         """Class names."""
         return list(self.source.names)
 
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "test": self.test, self.checked_name: self.checked}
+
+    def held_out(self) -> dict[str, Split]:
+        """Those that the source does not bring: they were taken out of its training images."""
+        return {name: split for name, split in self.splits().items() if name not in self.source.splits}
+
     @property
     @abstractmethod
     def batch_size(self) -> int:
@@ -65,6 +75,10 @@ class Prepared(ABC):
     def check(self, recipe: Recipe) -> None:
         """Refuse with `TailwiseError` what makes no sense for these samples."""
 
+    def objective_options(self, kind: type[Objective]) -> dict[str, Any]:
+        """What an objective of that ``kind`` must know of the data beside the counts; raises where it does not fit them."""
+        return {}
+
     @abstractmethod
     def network(self, net: Net) -> Network:
         """The network that the recipe's model section describes, its weights random or from a checkpoint."""
@@ -77,9 +91,13 @@ class Prepared(ABC):
     def plain(self) -> Views:
         """The one view that a look between epochs uses."""
 
+    def tally(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What a look between epochs keeps of logits (*S, C) and their labels; of several batches it is the sum."""
+        return metrics.tally(logits.argmax(-1), labels, len(self.names))
+
     @abstractmethod
     def look(self, tally: Tensor) -> Mapping[str, Tensor]:
-        """The figures of a look between epochs, `headline` among them, from its `metrics.tally` (3, C)."""
+        """The figures of a look between epochs, `headline` among them, from its `tally`."""
 
     def looked(self, tally: Tensor) -> dict[str, Tensor]:
         """`look`, the figures named after the split."""
@@ -110,8 +128,7 @@ class Prepared(ABC):
             "sha256": self.source.sha256,
             "classes": self.names,
             "train_counts": self.counts.tolist(),
-            "samples": {"train": len(self.train.labels), self.checked_name: len(self.checked.labels)}
-            | {"test": len(self.test.labels)},
+            "samples": {name: len(split.labels) for name, split in self.splits().items()},
             "imbalance_factor": {"nominal": data.imbalance_factor, "realised": imbalance_factor(self.counts)},
             "skipped": len(self.source.issues),
             "image_size": self.size,

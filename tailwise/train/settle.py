@@ -10,8 +10,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from tailwise.data.sources.listing import lists_several
 from tailwise.losses import Objective
-from tailwise.train import parse
+from tailwise.train import multilabel, parse
 from tailwise.train.choose import Choice, said
 from tailwise.train.engine import precision
 from tailwise.train.prepared import Prepared
@@ -21,7 +22,11 @@ from tailwise.types import TailwiseError
 
 def first_choice(words: Sequence[str]) -> dict[str, Any]:
     """The objective of a run whose user names no recipe and nothing that goes against it: it names the run, before its data."""
-    return {} if said(words) & {"objective", "sampler", "post_hoc"} else {"objective": {"class_path": "LogitAdjusted"}}
+    if said(words) & {"objective", "sampler", "post_hoc"}:
+        return {}
+    source = next((word.partition("=")[2] for word in words if word.startswith("--data.source=")), "")
+    several = {"class_path": multilabel.OBJECTIVE, "init_args": {"tau": multilabel.TAU}}
+    return {"objective": several if lists_several(Path(source)) else {"class_path": "LogitAdjusted"}}
 
 
 def unsaid(record: Namespace, words: Sequence[str], prepared: Prepared) -> tuple[Namespace, Prepared, tuple[Choice, ...]]:
@@ -49,6 +54,8 @@ def settle(record: Namespace, prepared: Prepared) -> Namespace:
         settled.model.decoder = prepared.decoder
     if record.model.classifier == "auto":
         settled.model.classifier = objective_class(record).classifier
+    for option, value in prepared.objective_options(objective_class(record)).items():
+        settled.objective.init_args[option] = value
     if record.batch_size is None:
         settled.batch_size = prepared.batch_size
     if settled.model.adapter != "none" and settled.model.decoder != "none":

@@ -76,7 +76,7 @@ def train(task: Task, run: Run, recipe: Recipe, prepared: Prepared, until: float
     checked = EvalLoader(prepared.checked, prepared.plain(), batch_size=prepared.check_batch, workers=engine.workers)
     compiling = [Compiled(engine.compile)] if engine.compile else []
     optimizer = functools.partial(make_optimizer, **vars(recipe.optim))
-    learner = Learner(task, loader, optimizer, recipe.schedule, prepared.looked)
+    learner = Learner(task, loader, optimizer, recipe.schedule, prepared.tally, prepared.looked)
     cost = Cost()
     limits = [Deadline(until, cost)] if until < math.inf else []
     trainer = build_trainer(run.path, recipe, [cost, *limits, *compiling, *progress(engine.progress)])

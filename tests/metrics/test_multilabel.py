@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from tailwise.metrics import average_precisions, multilabel_summary
+from tailwise.metrics.multilabel import BINS, REACH, binned_average_precisions, histograms, thresholded
 from tailwise.types import TailwiseError
 
 
@@ -67,3 +68,38 @@ def test_what_makes_no_sense_is_refused(scores: torch.Tensor, targets: torch.Ten
 def test_counts_of_other_classes_are_refused() -> None:
     with pytest.raises(TailwiseError, match="2 training counts for 1 classes"):
         multilabel_summary(torch.rand(3, 1), torch.ones(3, 1), torch.tensor([5, 3]))
+
+
+def test_histograms_of_batches_add_up_and_give_the_same_figure_to_a_bin() -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = (torch.rand(400, 3, generator=generator) < torch.tensor([0.5, 0.1, 0.0])).long()
+    logits = 3 * torch.randn(400, 3, generator=generator) + 2 * targets
+    whole = histograms(logits, targets)
+    parts = histograms(logits[:150], targets[:150]) + histograms(logits[150:], targets[150:])
+    assert torch.equal(whole, parts)
+    assert whole.sum((0, 2)).tolist() == [400] * 3
+    found, exact = binned_average_precisions(whole), average_precisions(logits, targets)
+    assert torch.allclose(found[:2], exact[:2], atol=0.01)
+    assert bool(found[2].isnan())
+    coarse = ((logits / REACH + 1) * (BINS / 2)).floor()  # logits of one bin are equal, and then it is exact
+    assert torch.allclose(found[:2], average_precisions(coarse, targets)[:2], atol=1e-12)
+
+
+def test_logits_beyond_the_histogram_are_counted_at_its_ends() -> None:
+    counted = histograms(torch.tensor([[-1e9], [1e9], [float("inf")]]), torch.tensor([[0], [1], [1]]))
+    assert counted[0, 0, 0] == 1
+    assert counted[1, 0, -1] == 2
+
+
+def test_calls_above_a_threshold() -> None:
+    targets = torch.tensor([[1, 0, 1], [0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    logits = torch.tensor([[2.0, -1.0, -1.0], [1.0, -1.0, -1.0], [-1.0, -1.0, -1.0], [-1.0, -1.0, -2.0]])
+    found = thresholded(logits, targets)
+    assert found["precision"] == [0.5, None, 0.0]  # never called: wrong where there are samples, undefined where there are none
+    assert found["recall"] == [0.5, None, 0.0]
+    assert found["f1"] == [0.5, None, 0.0]
+    assert found["macro_f1"] == 0.25
+    assert found["micro_f1"] == pytest.approx(2 * 1 / (2 + 5))
+    assert found["predicted"] == 0.5
+    lower = thresholded(logits, targets, torch.tensor([0.0, torch.inf, -1.5]))
+    assert lower["recall"][2] == pytest.approx(2 / 3)

@@ -55,14 +55,14 @@ def test_the_size_follows_the_images(record: dict[str, Any]) -> None:
 
 
 def test_the_command_can_be_pasted(record: dict[str, Any]) -> None:
-    assert advice(record, source(9, 9))["command"] == "tailwise fit 'my photos' --objective LogitAdjusted"
+    assert advice(record, source(9, 9))["command"] == "tailwise fit 'my photos'"
 
 
 def test_groups_stay_together_in_the_split(record: dict[str, Any]) -> None:
     made = source(12, 12)
     train = replace(made.splits["train"], groups=tuple(f"site {i // 4}" for i in range(24)))
     found = advice(record, replace(made, splits={"train": train}))
-    assert found["split"][-1] == "Images of a group stay on one side."
+    assert "images of a group stay on one side" in found["split"][0]
     assert all(number % 4 == 0 for number in found["images"].values())
 
 

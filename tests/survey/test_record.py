@@ -105,7 +105,7 @@ def test_what_to_do_follows(found: Survey) -> None:
     assert "Images of test that look the same as one of train: 1 (9.1%)" in mend
     assert "Exact copies under another label: 1." in mend
     assert "Pairs that look the same and have different labels: 1." in mend
-    assert advice["split"][0] == "The test split of the source is used as it is."
+    assert advice["split"][0].startswith("36 images to train on, 5 for val; 10% of the rest for val")
     assert advice["images"] == {"train": 36, "val": 5, "test": 11}
     assert "Classes with fewer than 10 test images, to be judged only as a group: 3 of 3" in advice["difficulty"][1]
     assert any("imbalance" in sentence or "8 times" in sentence for sentence in advice["method"])
@@ -126,11 +126,11 @@ def test_clean_data_have_nothing_to_mend(tmp_path: Path) -> None:
     assert record["alike"]["near"]["pairs"] == []
     assert record["skipped"] == {"by_problem": {}, "files": []}
     assert record["advice"]["images"] == {"train": 28, "val": 4, "test": 8}
-    assert "20% of each class is held out" in record["advice"]["split"][0]
+    assert "20% of each class for test" in record["advice"]["split"][0]
     assert "about equally frequent" in record["advice"]["method"][0]
 
 
-def test_small_images_without_paths_are_called_by_number(tmp_path: Path) -> None:
+def test_equal_pixels_of_small_images_are_found_and_called_by_their_paths(tmp_path: Path) -> None:
     root = tmp_path / "small"
     for c, name in enumerate("ab"):
         for i in range(5):
@@ -140,7 +140,7 @@ def test_small_images_without_paths_are_called_by_number(tmp_path: Path) -> None
     (pair,) = near["pairs"]
     assert pair["equal_pixels"]
     assert near["conflicts"] == 1
-    assert pair["first"] == {"path": "train image 0", "split": "train", "class": "a"}
+    assert pair["first"] == {"path": str(root / "a/0.png"), "split": "train", "class": "a"}
 
 
 def test_tiny_images_all_look_alike_so_only_equal_ones_count(tmp_path: Path) -> None:
@@ -173,8 +173,9 @@ def test_groups_across_splits_and_in_one_place(tmp_path: Path) -> None:
 
 
 def test_a_split_that_cannot_be_made_is_foretold(tmp_path: Path) -> None:
-    record = survey(folder(tmp_path / "one", {"a": 9, "b": 1})).record
-    assert "fit stops here: hold out: class 'b' has 1 image" in record["advice"]["mend"][0]
+    record = survey(folder(tmp_path / "one", {"a": 1, "b": 1})).record
+    assert "fit stops here" in record["advice"]["mend"][0]
+    assert "nothing can be held out for the test" in record["advice"]["mend"][0]
     assert "test" not in record["advice"]["images"]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tailwise.data import Stacked
+from tailwise.data import Split, Stacked
 from tailwise.models import pretrained
 from tailwise.train import choose, parse
 from tailwise.train.choose import Choice
@@ -20,7 +20,9 @@ def pictures(side: int, n: int = 4) -> Stacked:
 
 
 def chosen(side: int, *words: str) -> dict[str, Choice]:
-    found = choose.choices(parse.resolve({}, words), choose.said(words), pictures(side), COUNTS)
+    told = choose.said(words)
+    train = Split(pictures(side, 244), torch.arange(3).repeat_interleave(COUNTS))
+    found = choose.objective(told, "LogitAdjusted", "so", COUNTS) + choose.choices(parse.resolve({}, words), told, train)
     return {choice.what: choice for choice in found}
 
 
@@ -146,15 +148,18 @@ def test_a_batch_of_the_users_moves_the_rate_and_a_schedule_stays() -> None:
 
 
 def split(groups: Any, **held: list[int]) -> Choice:
-    labels = {name: torch.tensor(found) for name, found in held.items()}
-    return choose.split(Data(), 50, labels, COUNTS, groups)
+    def made(labels: list[int], groups: Any = None) -> Split:
+        return Split(pictures(8, len(labels)), torch.tensor(labels), groups)
+
+    parts = {name: made(labels) for name, labels in held.items()}
+    return choose.split(Data(), made(3 * [0], groups), parts, COUNTS)
 
 
 def test_the_split_says_what_is_lacking_and_what_stays_together() -> None:
     assert "the data bring the others" in split(None).why
     whole = split(None, test=[0, 1, 2], val=[0, 1])
-    assert "50 images to train on, 3 for test, 2 for val" in whole.value
+    assert "3 images to train on, 3 for test, 2 for val" in whole.value
     assert "1 class has too few for val" in whole.why
     assert "groups" not in whole.option
-    assert "2 groups" in split(["a", "b", "a"], test=[0, 1, 2]).why
-    assert "--data.groups ignore" in split(["a"], test=[0]).option
+    assert "2 groups" in split(("a", "b", "a"), test=[0, 1, 2]).why
+    assert "--data.groups ignore" in split(("a", "a", "a"), test=[0]).option

@@ -118,7 +118,7 @@ def test_the_card_and_the_comparison_show_pixels(run: Run, data: Path, capsys: p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data__imbalance_factor": 10}, "data.imbalance_factor and data.counts choose images by their label"),
+        ({"data__imbalance_factor": 10}, "data.imbalance_factor and data.counts choose images by their one class"),
         ({"sampler": "ClassBalanced"}, "sampler: draws images by their one class"),
         ({"post_hoc": "TauNormalisation"}, "post_hoc: TauNormalisation reads the logits"),
         ({"model__experts": 2}, "model.experts: experts label images"),

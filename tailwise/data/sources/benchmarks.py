@@ -145,10 +145,10 @@ def _labelled(benchmark: Benchmark, file: Path) -> list[tuple[str, int]]:
     number = {str(c): c for c in range(benchmark.classes)}
     rows = read_listing(file)
     for row in rows:
-        if row.label not in number:
+        if row.labels[0] not in number:
             have = f"0..{benchmark.classes - 1}"
-            raise _differs(benchmark, file, f"has label {row.label!r} in line {row.line}", have)
-    return [(row.path, number[row.label]) for row in rows]
+            raise _differs(benchmark, file, f"has label {row.labels[0]!r} in line {row.line}", have)
+    return [(row.path, number[row.labels[0]]) for row in rows]
 
 
 def _check_digest(benchmark: Benchmark, file: Path, known: str | None) -> None:

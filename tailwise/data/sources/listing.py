@@ -1,4 +1,7 @@
-"""Lists of images: a ``.txt`` with ``path label`` per line, or a ``.csv`` with columns ``path,label[,split][,group]``."""
+"""Lists of images: a ``.txt`` with ``path label`` per line, or a ``.csv`` with columns ``path,label[,split][,group]``.
+
+The column ``labels`` in the place of ``label`` is for images with several labels or none.
+"""
 
 import csv
 import io
@@ -15,6 +18,9 @@ from tailwise.types import TailwiseError
 GROUPS = ("group", "site", "sequence")
 """Columns of a .csv that say which images belong together; the first of them that is there counts."""
 
+BETWEEN = ";"
+"""Stands between the labels of an image that has several."""
+
 _WHOLE = re.compile(r"[+-]?\d+")
 
 
@@ -24,7 +30,7 @@ class Row:
 
     line: int
     path: str
-    label: str
+    labels: tuple[str, ...]
     split: str = "train"
     group: str | None = None
 
@@ -35,7 +41,7 @@ def open_listing(path: Path, *, strict: bool = False, issues_path: str | Path | 
     Paths are relative to the listing's folder. Labels are whole numbers 0..C-1 without gaps, or names; never both.
     Raises `TailwiseError`, with the line's number, for a line without label and for such labels; and as `examine`.
     """
-    return _open(path, read_listing(path), strict, issues_path)
+    return _open(path, read_listing(path), strict, issues_path, several=False)
 
 
 def read_listing(path: Path) -> list[Row]:
@@ -50,28 +56,42 @@ def read_listing(path: Path) -> list[Row]:
         *before, label = line.strip().rsplit(maxsplit=1)
         if not before:
             raise TailwiseError(f"{path}, line {at}: no label after {label!r}; write 'path label'")
-        rows.append(Row(at, before[0], label))
+        rows.append(Row(at, before[0], (label,)))
     return rows
 
 
 def open_csv(path: Path, *, strict: bool = False, issues_path: str | Path | None = None) -> Source:
     """A CSV with the columns path and label, and, where wanted, split (train, val, test) and one of `GROUPS`.
 
-    Other columns are unread. Paths and labels as in `open_listing`. Without a split column all of it is train.
-    Images of one group are never
-    torn apart when a part is held out. Raises `TailwiseError` for lacking columns, empty cells, unknown splits.
+    Other columns are unread. Paths and labels as in `open_listing`. Without a split column all of it is train. Images of
+    one group are never torn apart when a part is held out. With a column ``labels`` in the place of ``label`` an image has any
+    number of labels, `BETWEEN` them a semicolon, and the splits are `tailwise.data.multilabel.MultiLabelSplit`.
+    Raises `TailwiseError` for lacking columns, empty cells (but no labels are none), unknown splits.
     """
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
     try:
         columns = [name.strip() for name in reader.fieldnames or ()]
-        if lacking := [name for name in ("path", "label") if name not in columns]:
+        several = "labels" in columns
+        lacking = [] if "path" in columns else ["path"]
+        if lacking := lacking + ([] if several or "label" in columns else ["label"]):
             there = ", ".join(columns) or "none"
             raise TailwiseError(f"{path}: no column {' and no '.join(lacking)}; its columns are {there}")
+        if several and "label" in columns:
+            raise TailwiseError(f"{path}: has columns label and labels; keep label for one class of an image, labels for any")
         reader.fieldnames = columns
         rows = [_row(f"{path}, line {reader.line_num}", reader.line_num, cells) for cells in reader]
     except csv.Error as error:
         raise TailwiseError(f"{path}, line {reader.line_num}: cannot be read as CSV ({error})") from error
-    return _open(path, rows, strict, issues_path)
+    return _open(path, rows, strict, issues_path, several)
+
+
+def lists_several(path: Path) -> bool:
+    """Whether a file is a list of images with any number of labels; False for all that cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return path.suffix.lower() == ".csv" and "labels" in [name.strip() for name in next(csv.reader(file), [])]
+    except (OSError, ValueError, csv.Error):
+        return False
 
 
 def _row(where: str, line: int, cells: dict[str, str | None]) -> Row:
@@ -80,10 +100,15 @@ def _row(where: str, line: int, cells: dict[str, str | None]) -> Row:
     for name, value in given.items():
         if not value:
             raise TailwiseError(f"{where}: {name} is empty; fill it in or remove the line")
+    labels = (given["label"],) if "label" in given else _several(cells["labels"] or "")
     split = given.get("split", "train").lower()
     if split not in SPLIT_NAMES:
         raise TailwiseError(f"{where}: unknown split {split!r}; write train, val or test")
-    return Row(line, given["path"], given["label"], SPLIT_NAMES[split], given.get(grouping))
+    return Row(line, given["path"], labels, SPLIT_NAMES[split], given.get(grouping))
+
+
+def _several(cell: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in cell.split(BETWEEN) if (name := part.strip())))
 
 
 def _text(path: Path) -> str:
@@ -93,26 +118,29 @@ def _text(path: Path) -> str:
         raise TailwiseError(f"{path}: cannot be read as UTF-8 text ({error})") from error
 
 
-def _open(path: Path, rows: Sequence[Row], strict: bool, issues_path: str | Path | None) -> Source:
+def _open(path: Path, rows: Sequence[Row], strict: bool, issues_path: str | Path | None, several: bool) -> Source:
     if not any(row.split == "train" for row in rows):
         raise TailwiseError(f"{path}: no training images in it; write one line for each image")
-    names, labels = _classes(path, rows)
+    names, number = _classes(path, rows)
     samples: dict[str, list[Sample]] = {split: [] for split in dict.fromkeys(["train", *(row.split for row in rows)])}
-    for row, label in zip(rows, labels, strict=True):
-        samples[row.split].append(Sample(row.path, label, path.parent / row.path, row.group))
+    for row in rows:
+        classes = frozenset(number[label] for label in row.labels)
+        samples[row.split].append(Sample(row.path, classes if several else min(classes), path.parent / row.path, row.group))
     return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
 
 
-def _classes(path: Path, rows: Sequence[Row]) -> tuple[list[str], list[int]]:
-    """Class names, and the class of each row."""
-    whole = [_WHOLE.fullmatch(row.label) is not None for row in rows]
+def _classes(path: Path, rows: Sequence[Row]) -> tuple[list[str], dict[str, int]]:
+    """Class names, and the class of each label as it is written."""
+    given = [(row, label) for row in rows for label in row.labels]
+    if not any(row.split == "train" for row, _ in given):
+        raise TailwiseError(f"{path}: no training image has a label; fill some in")
+    whole = [_WHOLE.fullmatch(label) is not None for _, label in given]
     if not any(whole):
-        names = sorted({row.label for row in rows})
-        number = {name: c for c, name in enumerate(names)}
-        return names, [number[row.label] for row in rows]
+        names = sorted({label for _, label in given})
+        return names, {name: c for c, name in enumerate(names)}
     if not all(whole):
-        row = rows[whole.index(False)]
-        raise TailwiseError(f"{path}, line {row.line}: label {row.label!r} is not a number, but others are; use one kind")
-    labels = [int(row.label) for row in rows]
-    places = [(f"{path}, line {row.line}", row.split, label) for row, label in zip(rows, labels, strict=True)]
-    return numbered(places), labels
+        row, label = given[whole.index(False)]
+        raise TailwiseError(f"{path}, line {row.line}: label {label!r} is not a number, but others are; use one kind")
+    return numbered([(f"{path}, line {row.line}", row.split, int(label)) for row, label in given]), {
+        label: int(label) for _, label in given
+    }

@@ -32,12 +32,11 @@ def open_parquet(path: Path, *, strict: bool = False, issues_path: str | Path | 
                 raise TailwiseError(f"{file}: its class names differ from those of the files before it; give all one list")
             names = names or stated
             samples[split] += rows
-    every = [(split, sample) for split, rows in samples.items() for sample in rows]
-    if not names:
-        names = tuple(numbered([(sample.path, split, sample.label) for split, sample in every]))
-    for _, sample in every:
-        if not 0 <= sample.label < len(names):
-            raise TailwiseError(f"{sample.path}: label {sample.label} is out of range; it must lie in 0..{len(names) - 1}")
+    every = [(one.path, split, label) for split, rows in samples.items() for one in rows if isinstance(label := one.label, int)]
+    names = names or tuple(numbered(every))
+    for where, _, label in every:
+        if not 0 <= label < len(names):
+            raise TailwiseError(f"{where}: label {label} is out of range; it must lie in 0..{len(names) - 1}")
     return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tailwise.data import open_source
+from tailwise.data import MultiLabelSplit, open_source
+from tailwise.data.checks import TooManyBad
+from tailwise.types import TailwiseError
 
 
 def test_listing(tmp_path: Path, put) -> None:
@@ -98,3 +100,50 @@ def test_csvs_that_are_refused(tmp_path: Path, text: str, problem: str, put, ref
     put(tmp_path / "b.png", 1)
     (tmp_path / "list.csv").write_text(text)
     refused(tmp_path / "list.csv", problem)
+
+
+def test_a_column_labels_gives_images_any_number_of_them(tmp_path: Path, put) -> None:
+    for i, name in enumerate("abcd"):
+        put(tmp_path / f"{name}.png", i)
+    (tmp_path / "list.csv").write_text(
+        "path,labels,split\na.png,owl; cat,train\nb.png,,train\nc.png,cat;cat;,train\nd.png,owl,test\n"
+    )
+    source = open_source(tmp_path / "list.csv")
+    assert source.names == ("cat", "owl")
+    train = source.splits["train"]
+    assert isinstance(train, MultiLabelSplit)
+    assert train.positives.tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert train.counts(2).tolist() == [2, 1]
+    assert train.labels.tolist() == [1, 2, 0]  # the rarest class, and of none one beyond them
+    assert source.splits["test"].targets(torch.tensor([0])).tolist() == [[0, 1]]
+
+
+def test_an_image_listed_twice_with_other_labels_is_a_conflict(tmp_path: Path, put) -> None:
+    for i in range(60):
+        put(tmp_path / f"{i}.png", i)
+    rows = "".join(f"{i}.png,{'a' if i % 2 else 'b'}\n" for i in range(60))
+    (tmp_path / "list.csv").write_text(f"path,labels\n{rows}0.png,a;b\n")
+    with pytest.raises(TooManyBad) as refused:
+        open_source(tmp_path / "list.csv")
+    (issue,) = refused.value.source.issues
+    assert issue.problem.startswith("duplicate with another label")
+    assert len(refused.value.source.splits["train"].labels) == 60  # what a survey looks at all the same
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("path,label,labels\na.png,x,x\n", "has columns label and labels"),
+        ("path,labels\na.png,\nb.png,\n", "no training image has a label"),
+        ("path,labels\na.png,1;x\n", "line 2: label '1' is not|line 2: label 'x' is not a number"),
+        ("path,labels\na.png,0;2\n", "label 2 is out of range"),
+        ("path,labels\na.png,x\nb.png,x\n", "fewer than two classes"),
+        ("path,labels,split\na.png,x;y,train\nb.png,z,test\n", "class 'z' is in test but not in train"),
+    ],
+)
+def test_mistakes_in_lists_of_several_labels(tmp_path: Path, put, text: str, problem: str) -> None:
+    put(tmp_path / "a.png", 0)
+    put(tmp_path / "b.png", 1)
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(TailwiseError, match=problem):
+        open_source(tmp_path / "list.csv")

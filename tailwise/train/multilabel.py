@@ -1,0 +1,135 @@
+"""A run whose samples are images with several labels each, or none."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jsonargparse import Namespace
+from torch import Tensor
+
+from tailwise.counts import absent, shot_groups
+from tailwise.data.samplers import Shuffled
+from tailwise.evaluate import UNIFORM, collect
+from tailwise.losses import Objective
+from tailwise.losses.binary_cross_entropy import MultiLabel
+from tailwise.metrics import average_precisions, group_mean, multilabel_summary
+from tailwise.metrics.multilabel import GROUPS, binned_average_precisions, histograms, thresholded
+from tailwise.models import Network
+from tailwise.train import choose
+from tailwise.train.choose import Choice
+from tailwise.train.images import PreparedImages
+from tailwise.train.recipe import Engine, Recipe
+from tailwise.train.run import Run
+from tailwise.types import TailwiseError
+
+OBJECTIVE = "BinaryCrossEntropy"
+"""What a run gets whose user names none, with `TAU`: logit adjustment, a sigmoid for each class."""
+TAU = 1.0
+TASK = "multilabel"
+"""What ``model.json`` and ``result.json`` call it."""
+
+
+@dataclass(frozen=True)
+class PreparedMultiLabel(PreparedImages):
+    """See `Prepared`. Judged by mean average precision; no threshold is chosen, and nothing is calibrated."""
+
+    headline: ClassVar[str] = "map"
+
+    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
+        """As of images with one label, but for the objective and for a classifier that starts from class means."""
+        objective = choose.objective(told, f"{OBJECTIVE}, tau {TAU:g}", "an image may have several labels", self.counts)
+        split = choose.split(record.data, self.train, self.held_out(), self.counts)
+        return split, *objective, *choose.choices(record, {*told, "model.classifier"}, self.train)
+
+    def objective_options(self, kind: type[Objective]) -> dict[str, Any]:
+        """See `Prepared`."""
+        if not issubclass(kind, MultiLabel):
+            raise TailwiseError(
+                f"objective {kind.__name__}: takes one class per image and these have several; choose BinaryCrossEntropy, "
+                "Asymmetric or DistributionBalanced"
+            )
+        return {"samples": len(self.train.labels)}
+
+    def check(self, recipe: Recipe) -> None:
+        """Samplers and class means go by an image's one class, and some post-hoc steps by its probability."""
+        super().check(recipe)
+        if not isinstance(recipe.sampler, Shuffled):
+            raise TailwiseError("sampler: draws images by their one class, and these have several; leave it out")
+        if recipe.model.head == "class_means":
+            raise TailwiseError("model.head class_means: goes by an image's one class, and these have several; leave it out")
+        if recipe.model.experts > 1:
+            raise TailwiseError("model.experts: experts name one class of an image, and these have several; leave it at 1")
+        if recipe.post_hoc.reads_validation:
+            raise TailwiseError(f"post_hoc: {type(recipe.post_hoc).__name__} goes by an image's one class; leave it out")
+
+    def tally(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """`histograms` of the logits."""
+        return histograms(logits, labels)
+
+    def look(self, tally: Tensor) -> Mapping[str, Tensor]:
+        """Mean average precision."""
+        return {"map": binned_average_precisions(tally).nanmean().float()}
+
+    def validation(self, model: Network) -> None:
+        """None: nothing is fitted to it."""
+
+    def about(self) -> dict[str, Any]:
+        """As `Prepared`, and how many samples the counts of positives are among."""
+        return super().about() | {"task": TASK, "train_samples": len(self.train.labels)}
+
+    def judge(self, model: Network, carried_log_prior: Tensor, engine: Engine) -> dict[str, Any]:
+        """`metrics.multilabel_summary` of the test images, and what is compared with it.
+
+        Precision, recall and F1 are at a probability of one half; ``post_hoc`` are theirs after the log odds of training have
+        been taken away. ``gap`` is average precision on training images without augmentation less that on test images.
+        """
+        logits, targets = collect(model, self._loader(self.test, engine.workers))
+        if not bool(logits.isfinite().all()):
+            raise TailwiseError("judge: some logits are not finite; the model diverged, judge an earlier checkpoint")
+        summary = multilabel_summary(logits, targets, self.counts)
+        called = thresholded(logits, targets)
+        keys, tested = ("precision", "recall", "f1"), self.test.counts(len(self.names)).tolist()
+        columns = [self.names, self.counts.tolist(), tested, summary.pop("ap"), *(called[key] for key in keys)]
+        rows = [dict(zip(("name", "train", "test", "ap", *keys), row, strict=True)) for row in zip(*columns, strict=True)]
+        worst = min((row for row in rows if row["ap"] is not None), key=lambda row: row["ap"], default=None)
+        return {
+            "task": TASK,
+            "n_test": len(targets),
+            **summary,
+            "per_class": rows,
+            "worst": worst and {"name": worst["name"], "ap": worst["ap"]},
+            "macro_f1": called["macro_f1"],
+            "micro_f1": called["micro_f1"],
+            "labels_per_image": {
+                "train": float(self.counts.sum()) / len(self.train.labels),
+                "test": float(targets.sum()) / len(targets),
+                "predicted": called["predicted"],
+            },
+            "gap": self._gap(average_precisions(logits, targets), model, engine),
+            "post_hoc": self._post_hoc(logits, targets, carried_log_prior),
+        }
+
+    def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
+        """Write ``report.html``."""
+        from tailwise.report import multilabel
+
+        def write(page: Path, run: Run) -> None:
+            scores, targets = collect(model, self._loader(self.test))
+            scored = multilabel.Scored(scores, targets > 0, self.test.images)
+            multilabel.write(page, result, scored, run.metrics(), run.manifest)
+
+        self._draw(folder, write)
+
+    def _gap(self, tested: Tensor, model: Network, engine: Engine) -> dict[str, float | None]:
+        gap = average_precisions(*collect(model, self._loader(self.train, engine.workers))) - tested
+        masks = {"map": torch.ones_like(gap, dtype=torch.bool)}
+        masks |= {GROUPS[name]: mask for name, mask in shot_groups(self.counts).items()}
+        return {name: group_mean(gap, mask) for name, mask in masks.items()}
+
+    def _post_hoc(self, logits: Tensor, targets: Tensor, carried: Tensor) -> dict[str, Any] | None:
+        if float(carried.abs().max()) < UNIFORM:
+            return None
+        limit = carried.masked_fill(absent(self.counts), torch.inf)
+        return {k: v for k, v in thresholded(logits, targets, limit.to(logits)).items() if not isinstance(v, list)}
