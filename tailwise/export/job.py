@@ -16,6 +16,7 @@ from torch import Tensor
 from tailwise.counts import absent
 from tailwise.export.formats import FORMATS, KEY, Deployed, NotConverted, Rerun, Sides
 from tailwise.inference import Size
+from tailwise.losses.binary_cross_entropy import log_odds
 from tailwise.models import DenseNetwork, Saved
 from tailwise.models.saved import WEIGHTS
 from tailwise.priors import adjust
@@ -25,6 +26,9 @@ TOLERANCE = 1e-4
 """Largest difference of a logit between file and run where logits lie within ±1; in proportion to the largest elsewhere."""
 NEVER = -1e9
 """Added to the logit of a class that training lacked: JSON has no infinity."""
+NEEDED = ("classes", "image_size", "normalisation", "carried_log_prior")
+ALSO_NEEDED = {"multilabel": ("train_counts", "train_samples")}
+"""Keys of ``model.json``: of any run, and of some tasks."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def export(
     suffix, write = FORMATS[form]
     path = _target(Path(run), suffix, out, overwrite)
     saved = Saved(run).eval()
-    if lacking := [key for key in ("classes", "image_size", "normalisation", "carried_log_prior") if key not in saved.about]:
+    if lacking := [key for key in (*NEEDED, *ALSO_NEEDED.get(_task(saved), ())) if key not in saved.about]:
         raise TailwiseError(f"{run}: its model.json says nothing about {' and '.join(lacking)}; train the run again")
     deployed = Deployed(saved.network).eval()
     *better, last = _sides(saved, size)
@@ -70,22 +74,25 @@ def export(
 def metadata(saved: Saved, sides: Sides) -> dict[str, Any]:
     """What ``model.json`` says (classes, normalisation, the prior that the logits carry, …), and what a reader needs beside it.
 
-    - ``tailwise``: version; ``task``: "images" or "pixels".
+    - ``tailwise``: version; ``task``: "images", "multilabel" (images of several labels or none) or "pixels".
     - ``input``: name, layout, colours, type; ``size`` [H, W], or null with ``multiple_of``; ``short_side`` that an image is
       resized to, bilinear with antialiasing, null for as it is. Of that ``image_size`` × ``image_size`` are cut from the
       middle, 8/7 being the field's 256 to 224; an image that has this size already stays as it is. Pixels are not cut.
     - ``output``: name, layout.
+    - ``probabilities``: "softmax", or of a multi-label run "sigmoid" of each logit.
     - ``to_uniform`` (C,): added to the logits, their softmax p is for classes that are equally frequent. ``calibration``:
-      calibrated it is in proportion to ``p^scale · e^bias``.
+      calibrated it is in proportion to ``p^scale · e^bias``. Of a multi-label run their sigmoid is for classes that are each
+      in half of the images; with ``train_log_odds`` (C,) added too, for images as those of training.
     """
     about = saved.about
-    pixels = isinstance(saved.network, DenseNetwork)
+    task = _task(saved)
+    pixels = task == "pixels"
     counts = torch.tensor(about.get("train_counts") or [1] * saved.classes)  # of a converted checkpoint they are unknown
     shift = adjust(torch.zeros(saved.classes).double(), torch.tensor(about["carried_log_prior"]), absent=absent(counts))
     return {
         **about,
         KEY: _version(),
-        "task": "pixels" if pixels else "images",
+        "task": task,
         "input": {
             "name": "images",
             "layout": "NCHW",
@@ -97,8 +104,21 @@ def metadata(saved: Saved, sides: Sides) -> dict[str, Any]:
         },
         "output": {"name": "logits", "layout": "NCHW" if pixels else "NC"},
         "to_uniform": shift.clamp(min=NEVER).tolist(),
-        "calibration": about.get("calibration") or {"method": "identity", "scale": 1.0, "bias": 0.0},
+        **_probabilities(about, task),
     }
+
+
+def _task(saved: Saved) -> str:
+    return "pixels" if isinstance(saved.network, DenseNetwork) else str(saved.about.get("task", "images"))
+
+
+def _probabilities(about: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """How logits become probabilities, once ``to_uniform`` is added."""
+    if task == "multilabel":
+        odds = log_odds(torch.tensor(about["train_counts"]), about["train_samples"])
+        return {"probabilities": "sigmoid", "train_log_odds": odds.tolist()}
+    identity = {"method": "identity", "scale": 1.0, "bias": 0.0}
+    return {"probabilities": "softmax", "calibration": about.get("calibration") or identity}
 
 
 def _sides(saved: Saved, size: Size | None) -> list[Sides]:
@@ -127,7 +147,7 @@ def _target(run: Path, suffix: str, out: str | Path | None, overwrite: bool) -> 
 
 def _checked(path: Path, deployed: Deployed, sides: Sides, write: Any, about: dict[str, Any]) -> Exported:
     """Written beside its place, compared with the run, and moved there in one step."""
-    shapes = [(n, *sides.size) for n in ((1, 2, 7) if about["task"] == "images" else (1, 2))]
+    shapes = [(n, *sides.size) for n in ((1, 2) if about["task"] == "pixels" else (1, 2, 7))]
     if sides.step is not None:
         shapes += [(7, *sides.traced), (1, 5 * sides.step, sides.step)]
     with _whole(path) as temporary, warnings.catch_warnings(), torch.no_grad():

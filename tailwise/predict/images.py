@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 from tailwise.data.source import Encoded
 from tailwise.data.views import MultiView, Normalisation, multi_view
 from tailwise.files import write_whole
-from tailwise.models.saved import WEIGHTS, Saved
+from tailwise.models.saved import ABOUT, WEIGHTS, Saved
 from tailwise.predict import tables
 from tailwise.predict.inputs import Input, inputs
+from tailwise.predict.multilabel import MultiLabel
 from tailwise.predict.progress import Progress, progress
-from tailwise.predict.rows import Answering
+from tailwise.predict.rows import Answering, Wishes
+from tailwise.predict.single import SingleLabel
 from tailwise.predict.store import Store
 from tailwise.train.run import locked
 from tailwise.types import TailwiseError
@@ -45,8 +48,8 @@ def classify(
     paths: Sequence[str | Path],
     out: str | Path,
     *,
-    top: int = 1,
-    prior: str | Path = "uniform",
+    top: int | None = None,
+    prior: str | Path | None = None,
     per_group: str | None = None,
     sets: float | None = None,
     abstain: float | None = None,
@@ -55,12 +58,16 @@ def classify(
     """Classify images with a finished run; see `tailwise.predict.inputs.inputs` for ``paths``.
 
     ``out`` is a .csv, .jsonl or .parquet file with a row for each image, in their order: path, group (with ``per_group``),
-    class and probability, class_2 and probability_2 … up to ``top``, and the columns of what is asked for. Beside it,
-    ``NAME.about.json`` says under which prior, with which calibration and thresholds; ``NAME.skipped.csv`` lists what could not
-    be read. Logits are kept in ``OUT.part`` until all is written, so the same call goes on where a killed one stopped.
+    class and probability, class_2 and probability_2 … up to ``top``, and the columns of what is asked for. Of a multi-label
+    run: path; labels, the classes whose probability is at least one half, the likeliest first; probabilities, theirs; and
+    with ``top`` the likeliest classes whatever their probability. Beside it, ``NAME.about.json`` says under which prior,
+    with which calibration and thresholds; ``NAME.skipped.csv`` lists what could not be read. Logits are kept in
+    ``OUT.part`` until all is written, so the same call goes on where a killed one stopped.
 
-    - ``prior``: the class shares that the images are expected to have. "uniform", "train", "estimate" from the images, or
-      a CSV file; see `tailwise.predict.targets`.
+    - ``top``: by default 1, and of a multi-label run none.
+    - ``prior``: the class shares that the images are expected to have. "uniform" (default), "train", "estimate" from the
+      images, or a CSV file; see `tailwise.predict.targets`. Of a multi-label run "train" (default), "uniform" or a file; it
+      has neither estimates nor the following three.
     - ``per_group``: one estimate for each group: "folder", or a column of a CSV listing; ``prior`` must be "estimate".
     - ``sets``: coverage of a prediction set, in the column ``set``; see `tailwise.conformal.thresholds`. The class that is
       predicted is always in it, and a class of share 0 never.
@@ -73,10 +80,10 @@ def classify(
     """
     target = Path(out)
     tables.writer(target)
-    if top < 1 or batch < 1:
-        raise TailwiseError(f"predict: top and batch must be at least 1, got {min(top, batch)}")
+    if (least := min(1 if top is None else top, batch)) < 1:
+        raise TailwiseError(f"predict: top and batch must be at least 1, got {least}")
     model = Saved(run).eval()
-    answering = Answering(run, model.about, top, str(prior), per_group, sets, abstain)
+    answering = _answering(run, model.about, Wishes(top, None if prior is None else str(prior), per_group, sets, abstain))
     listed = inputs(paths, per_group)
     taken = {path.resolve() for path in (*(one.path for one in listed), *map(Path, paths))}
     for path in (target, *_beside(target)):
@@ -95,6 +102,17 @@ def classify(
     with suppress(OSError):  # what somebody else has put there stays
         part.rmdir()
     return done
+
+
+def _answering(run: str | Path, about: dict[str, Any], wishes: Wishes) -> Answering:
+    """What this kind of run does with its logits."""
+    if "decoder" in about["network"]:
+        raise TailwiseError(f"{run}: its network labels pixels, not whole images; see `tailwise.predict.segment`")
+    kinds: dict[str, type[Answering]] = {"images": SingleLabel, "multilabel": MultiLabel}
+    task = about.get("task", "images")
+    if task not in kinds:
+        raise TailwiseError(f"{run}: its {ABOUT} says the task {task!r}; this version knows {', '.join(kinds)}")
+    return kinds[task](run, about, wishes)
 
 
 def _job(run: Path, listed: Sequence[Input], batch: int) -> str:

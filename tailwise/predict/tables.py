@@ -17,7 +17,7 @@ FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def write(path: Path, columns: Mapping[str, type], rows: Rows) -> None:
-    """Write ``rows``, of which each has a value of its type in every column: str, float, bool, or list of str.
+    """Write ``rows``, of which each has a value of its type in every column: str, float, bool, list[str] or list[float].
 
     The ending says how. ``.csv``: UTF-8, quoted where needed; text that a spreadsheet would take for a formula gets a ``'`` in
     front, as OWASP advises; a list is a JSON array in its cell. ``.jsonl``: an object a line. ``.parquet``. In the latter two
@@ -75,7 +75,8 @@ def _parquet(path: Path, columns: Mapping[str, type], rows: Rows) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), list: pa.list_(pa.string())}
+    kinds = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
+    kinds |= {list[str]: pa.list_(pa.string()), list[float]: pa.list_(pa.float64())}
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
     with pq.ParquetWriter(path, schema) as out:
         parts = _parts(rows)

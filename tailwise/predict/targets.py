@@ -11,7 +11,8 @@ from torch import Tensor
 
 from tailwise import priors
 from tailwise.conformal import HeldOut
-from tailwise.counts import log_prior
+from tailwise.counts import absent, log_prior
+from tailwise.losses.binary_cross_entropy import log_odds
 from tailwise.types import TailwiseError
 
 REPLICATES, LEVEL, SEED = 200, 0.95, 0
@@ -33,25 +34,56 @@ class Target(NamedTuple):
     about: dict[str, Any]
 
 
+class Rule(NamedTuple):
+    """What ``--prior`` may be for a kind of run."""
+
+    words: str  # that are known
+    most: float  # a share in a file
+    share: str  # what it is
+
+
+ONE_CLASS = Rule("uniform, train or estimate", torch.finfo(torch.float64).max, "a number of at least 0")
+SEVERAL = Rule("uniform or train", 1.0, "a probability in [0, 1] of the class in an image")
+
+
 def fixed(kind: str, names: Sequence[str], counts: Tensor) -> Target:
     """``uniform``, ``train``, or a file: CSV with the columns class and share, where shares are any numbers ≥ 0.
 
     A class that training lacked has share 0 whatever the prior says. Raises `TailwiseError` for a file that is not there,
     lacks a column or class, names a class twice or an unknown one, or has shares that are no numbers ≥ 0 or all 0.
     """
-    trained = (counts > 0).double()
-    given = {"uniform": torch.ones_like(trained), "train": log_prior(counts).exp()}
-    shares = (given[kind] if kind in given else _file(Path(kind), names)) * trained
+    given = {"uniform": torch.ones(len(names)).double(), "train": log_prior(counts).exp()}
+    shares = _trained(kind, given[kind] if kind in given else _file(Path(kind), names, ONE_CLASS), counts)
+    return _target(kind, names, shares / shares.sum())
+
+
+def positives(kind: str, names: Sequence[str], counts: Tensor, samples: int) -> Target:
+    """The same where images have several labels or none: a share is the probability of the class in an image.
+
+    Their sum is the number of labels that an image is expected to have. ``uniform`` is ½ for each class, ``train`` follows
+    from the positives ``counts`` (C,) among so many ``samples``; a file has shares in [0, 1].
+    """
+    given = {"uniform": torch.full((len(names),), 0.5).double(), "train": log_odds(counts, samples).sigmoid()}
+    shares = given[kind] if kind in given else _file(Path(kind), names, SEVERAL)
+    return _target(kind, names, _trained(kind, shares, counts))
+
+
+def _trained(kind: str, shares: Tensor, counts: Tensor) -> Tensor:
+    """The shares (C,), 0 for classes that training lacked."""
+    shares = shares.masked_fill(absent(counts), 0)
     if not float(shares.sum()):
         raise TailwiseError(f"{kind}: every class that has a share there was absent from training; give others")
-    shares = shares / shares.sum()
+    return shares
+
+
+def _target(kind: str, names: Sequence[str], shares: Tensor) -> Target:
     table = {name: round(share, 6) for name, share in zip(names, shares.tolist(), strict=True)}
     return Target({"": shares}, {"kind": kind, "shares": table})
 
 
-def _file(path: Path, names: Sequence[str]) -> Tensor:
+def _file(path: Path, names: Sequence[str], rule: Rule) -> Tensor:
     if not path.is_file():
-        raise TailwiseError(f"--prior {path}: not a file, nor uniform, train or estimate; give one of these")
+        raise TailwiseError(f"--prior {path}: not a file, nor {rule.words}; give one of these")
     found: dict[str, float] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -64,7 +96,7 @@ def _file(path: Path, names: Sequence[str]) -> Tensor:
                     near = difflib.get_close_matches(str(name), names, n=1)
                     hint = "it is there twice" if name in found else f"did you mean {near[0]!r}?" if near else "no such class"
                     raise TailwiseError(f"{where}: class {name!r}: {hint}")
-                found[name] = _share(cells["share"], where)
+                found[name] = _share(cells["share"], where, rule)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TailwiseError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
     if lacking := [name for name in names if name not in found]:
@@ -74,13 +106,13 @@ def _file(path: Path, names: Sequence[str]) -> Tensor:
     return torch.tensor([found[name] for name in names], dtype=torch.float64)
 
 
-def _share(text: str | None, where: str) -> float:
+def _share(text: str | None, where: str, rule: Rule) -> float:
     try:
         share = float(text or "")
     except ValueError:
         share = -1.0
-    if not 0 <= share < float("inf"):
-        raise TailwiseError(f"{where}: share {text!r} is not a number of at least 0")
+    if not 0 <= share <= rule.most:
+        raise TailwiseError(f"{where}: share {text!r} is not {rule.share}")
     return share
 
 

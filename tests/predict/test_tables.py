@@ -12,11 +12,11 @@ import pytest
 from tailwise.predict import tables
 from tailwise.types import TailwiseError
 
-COLUMNS = {"path": str, "probability": float, "set": list, "abstain": bool}
+COLUMNS = {"path": str, "probability": float, "set": list[str], "shares": list[float], "abstain": bool}
 ROWS: list[dict[str, Any]] = [
-    {"path": "plain.jpg", "probability": 0.25, "set": ["cat"], "abstain": False},
-    {"path": 'a, "b"\nc.jpg', "probability": 1e-06, "set": ["=cat", 'd"o,g\n'], "abstain": True},
-    {"path": "grün/ï.jpg", "probability": 1.0, "set": [], "abstain": False},
+    {"path": "plain.jpg", "probability": 0.25, "set": ["cat"], "shares": [0.5, 1e-06], "abstain": False},
+    {"path": 'a, "b"\nc.jpg', "probability": 1e-06, "set": ["=cat", 'd"o,g\n'], "shares": [1.0], "abstain": True},
+    {"path": "grün/ï.jpg", "probability": 1.0, "set": [], "shares": [], "abstain": False},
 ]
 
 
@@ -27,7 +27,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [row | {name: json.loads(row[name]) for name in ("probability", "set", "abstain")} for row in rows]
+    other = {"probability", "set", "shares", "abstain", "labels", "probabilities"}
+    return [row | {name: json.loads(row[name]) for name in other & row.keys()} for row in rows]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -7,7 +7,7 @@ import torch
 
 from tailwise.conformal import HeldOut
 from tailwise.predict import targets
-from tailwise.predict.targets import estimated, fixed, readable_part
+from tailwise.predict.targets import estimated, fixed, positives, readable_part
 from tailwise.types import TailwiseError
 
 NAMES = ("cat", "dog", "fox")
@@ -28,6 +28,35 @@ def test_a_files_shares_are_normalised(tmp_path: Path) -> None:
     target = fixed(str(path), NAMES, torch.tensor([1, 1, 1]))
     assert target.shares[""].tolist() == [0.25, 0.75, 0]
     assert target.about == {"kind": str(path), "shares": {"cat": 0.25, "dog": 0.75, "fox": 0}}
+
+
+def test_shares_of_several_labels_are_probabilities(tmp_path: Path) -> None:
+    counts, path = torch.tensor([5, 10, 0]), tmp_path / "prior.csv"
+    assert positives("uniform", NAMES, counts, 10).shares[""].tolist() == [0.5, 0.5, 0]
+    train = positives("train", NAMES, counts, 10)
+    assert train.shares[""].tolist() == pytest.approx([0.5, 10 / 11, 0])  # never certain: one without it is added
+    assert train.about == {"kind": "train", "shares": {"cat": 0.5, "dog": 0.909091, "fox": 0}}
+    path.write_text("class,share\ncat,1\ndog,0.75\nfox,0.5\n")
+    assert positives(str(path), NAMES, counts, 10).shares[""].tolist() == [1, 0.75, 0]
+
+
+@pytest.mark.parametrize(
+    ("prior", "said"),
+    [
+        ("class,share\ncat,0.5\ndog,1.5\nfox,0\n", "line 3: share '1.5' is not a probability in \\[0, 1\\] of the class"),
+        ("class,share\ncat,-0.1\ndog,1\nfox,0\n", "line 2: share '-0.1' is not a probability"),
+        ("class,share\ncat,nan\ndog,1\nfox,0\n", "share 'nan' is not a probability"),
+        ("class,share\ncat,0\ndog,0\nfox,1\n", "every class that has a share there was absent from training"),
+    ],
+)
+def test_other_numbers_are_no_probabilities(tmp_path: Path, prior: str, said: str) -> None:
+    path = tmp_path / "prior.csv"
+    path.write_text(prior)
+    with pytest.raises(TailwiseError, match=said) as refusal:
+        positives(str(path), NAMES, torch.tensor([5, 10, 0]), 10)
+    assert len(str(refusal.value).splitlines()) == 1
+    with pytest.raises(TailwiseError, match="--prior estimate: not a file, nor uniform or train"):
+        positives("estimate", NAMES, torch.tensor([5, 10, 0]), 10)
 
 
 @pytest.mark.parametrize(
