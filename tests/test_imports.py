@@ -11,7 +11,7 @@ import pytest
 import tailwise
 
 ROOT = Path(tailwise.__file__).parent
-BASE = {"types", "counts", "rng"}
+BASE = {"errors", "types", "counts", "rng"}
 STATE = {"queue", "teacher", "moments"}
 WORLD = {"models", "data", "metrics"}
 JUDGING = {"task", "priors", "evaluate", "inference"}
@@ -19,7 +19,8 @@ JOBS = {"train", "report", "predict", "export", "survey"}
 BELOW_LOSSES = BASE | {"distributed", "kernels", "files"} | STATE
 BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc", "calibrate", "conformal"} | WORLD | JUDGING
 MAY_IMPORT = {
-    "types": set(),
+    "errors": set(),
+    "types": {"errors"},
     **{part: {"types"} for part in ("counts", "rng", "distributed", "kernels", "files")},
     **dict.fromkeys(STATE, BASE | {"distributed", "kernels"}),
     "losses": BELOW_LOSSES,

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tailwise.cli.parser import Parser
-from tailwise.types import TailwiseError
+from tailwise.cli.parser import FILE, FOLDER, Parser
+from tailwise.errors import TailwiseError
 
 
-def convert(words: list[str]) -> None:
-    """Make a run folder's model of a published checkpoint."""
+def convert_parser() -> Parser:
+    """Its options."""
     about = "Read a checkpoint of the authors' code of BCL, GML or ProCo; nothing in it is run."
     parser = Parser(prog="tailwise convert", description=about)
     add = parser.add_argument
@@ -15,7 +15,13 @@ def convert(words: list[str]) -> None:
     add("--from", dest="method", choices=("bcl", "gml", "proco"), required=True, help="whose code wrote it")
     add("--classes", metavar="FILE", type=Path, help="class names, one per line; default their numbers")
     add("--out", metavar="DIR", type=Path, required=True, help="the new folder for model.safetensors and model.json")
-    options = parser.parse_args(words)
+    parser.offers = {"checkpoint": FILE, "classes": FILE, "out": FOLDER}
+    return parser
+
+
+def convert(words: list[str]) -> None:
+    """Make a run folder's model of a published checkpoint."""
+    options = convert_parser().parse_args(words)
     out: Path = options.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TailwiseError(f"{out}: exists already; choose another --out")

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
-from tailwise.cli.parser import Parser
-from tailwise.types import TailwiseError
+from tailwise.cli.known import SOURCE
+from tailwise.cli.parser import FILE, FOLDER, Parser
+from tailwise.errors import TailwiseError
 
 
-def data(words: list[str]) -> None:
-    """Print what a data set holds, what is wrong with it and what to do; nothing is trained or changed."""
+def data_parser() -> Parser:
+    """Its options."""
     about = "Look at a data set before training: classes, duplicates, damaged files, and what to do. Changes nothing."
     parser = Parser(prog="tailwise data", allow_abbrev=False, description=about)
     add = parser.add_argument
@@ -17,7 +18,13 @@ def data(words: list[str]) -> None:
     add("--json", metavar="FILE", type=Path, help="also write everything that was found")
     add("--ignore", metavar="N", type=int, help="the mask value that stands for no class")
     add("--download", metavar="DIR", default="~/.cache/tailwise", help="where torchvision's data sets are kept")
-    options = parser.parse_args(words)
+    parser.offers = {"source": SOURCE, "html": FILE, "json": FILE, "download": FOLDER}
+    return parser
+
+
+def data(words: list[str]) -> None:
+    """Print what a data set holds, what is wrong with it and what to do; nothing is trained or changed."""
+    options = data_parser().parse_args(words)
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 

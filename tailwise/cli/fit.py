@@ -4,18 +4,28 @@ import os
 import time
 from pathlib import Path
 
-from tailwise.cli.parser import Parser, joined
-from tailwise.types import TailwiseError
+from tailwise.cli.keys import add_keys
+from tailwise.cli.known import OBJECTIVE, RECIPE, SOURCE
+from tailwise.cli.parser import FOLDER, Parser, joined
+from tailwise.errors import TailwiseError
 
 IMPORTS = 120.0
 """Seconds that the imports of a command may take; an older process did other things before."""
 
 
-def fit(words: list[str]) -> None:
-    """Train one run, or go on with one, and print its card."""
-    parser = Parser(prog="tailwise fit", allow_abbrev=False, add_help=False, description="Train a recogniser and judge it.")
+def fit_parser() -> Parser:
+    """Its options but for the keys of a recipe."""
+    parser = Parser(
+        prog="tailwise fit",
+        usage="tailwise fit [SOURCE] [options] [--KEY VALUE ...]",
+        description="Train a recogniser and judge it. KEY is any key of a recipe, as listed after the options.",
+        epilog="Options of a class: tailwise fit digits --objective.help LogitAdjusted",
+        allow_abbrev=False,
+        add_help=False,
+    )
     add = parser.add_argument
-    add("source", nargs="?", help="digits, cifar10, cifar100, parquet, a folder of class folders, a .txt listing or a .csv")
+    of = "a folder of class folders, a .csv, a .txt listing, parquet, digits, cifar10, …"
+    add("source", metavar="SOURCE", nargs="?", help=of)
     add("-h", "--help", action="store_true", help="this page")
     add("--recipe", metavar="NAME", help="a shipped recipe (tailwise recipes) or a YAML file")
     add("--objective", metavar="NAME", help="CrossEntropy, LogitAdjusted, BCL, RCL, ELM, GML, …")
@@ -27,9 +37,17 @@ def fit(words: list[str]) -> None:
     add("--resume", metavar="RUN", help="continue an interrupted run; takes no other option")
     add("--overwrite", action="store_true", help="replace an older run in the folder")
     add("--strict", action="store_true", help="refuse the data at the first bad image")
+    parser.offers = {"source": SOURCE, "recipe": RECIPE, "objective": OBJECTIVE, "out": FOLDER, "resume": FOLDER}
+    return parser
+
+
+def fit(words: list[str]) -> None:
+    """Train one run, or go on with one, and print its card."""
+    parser = fit_parser()
     options, dotted = parser.parse_known_args(joined(words, parser))
     if options.help:
-        _fit_help(parser)
+        add_keys(parser)
+        parser.print_help()
         return
     if stray := [word for word in dotted if not word.startswith("--")]:
         raise TailwiseError(f"fit: unexpected {stray[0]!r}; one source only, see tailwise fit --help")
@@ -72,22 +90,16 @@ def _began() -> float:
     return time.monotonic() - (age if 0 < age < IMPORTS else 0.0)
 
 
-def _fit_help(parser: Parser) -> None:
-    from tailwise.train import parse
-
-    print(parser.format_help())
-    print("any key of the recipe, for example --objective.tau 1.5 or --data.validation 0:\n")
-    options = parse.parser().format_help().split("\n\n", 1)[1]
-    print(options)
-
-
-def bench(words: list[str]) -> None:
-    """Train recipes over seeds and print their table."""
+def bench_parser() -> Parser:
+    """Its options but for the keys of a recipe."""
     about = (
         "Train recipes over seeds and write DIR/table.md and DIR/table.html; what is done is left, what was cut off goes on."
     )
     parser = Parser(
-        prog="tailwise bench", allow_abbrev=False, description=about, epilog="Any key of a recipe goes to all runs."
+        prog="tailwise bench",
+        allow_abbrev=False,
+        description=about,
+        epilog="Any key of a recipe goes to all runs; see tailwise fit --help.",
     )
     add = parser.add_argument
     add("recipes", metavar="RECIPE", nargs="+", help="shipped recipes by name or glob, such as 'digits_lt/*', or YAML files")
@@ -95,6 +107,13 @@ def bench(words: list[str]) -> None:
     add("--out", metavar="DIR", default="bench", help="where runs and tables go; default bench")
     add("--jobs", metavar="N", default=1, type=int, help="runs at a time on each GPU, or on the CPU; default 1")
     add("--minutes", metavar="M", default=float("inf"), type=float, help="stop after M minutes; the same command goes on")
+    parser.offers = {"recipes": RECIPE, "out": FOLDER}
+    return parser
+
+
+def bench(words: list[str]) -> None:
+    """Train recipes over seeds and print their table."""
+    parser = bench_parser()
     options, dotted = parser.parse_known_args(joined(words, parser))
     if stray := [word for word in dotted if not word.startswith("--")]:
         raise TailwiseError(f"bench: unexpected {stray[0]!r}; see tailwise bench --help")

@@ -4,33 +4,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tailwise.cli.parser import Parser
-from tailwise.types import TailwiseError
+from tailwise.cli.parser import FILE, FOLDER, Parser
+from tailwise.errors import TailwiseError
 
 if TYPE_CHECKING:
     from tailwise.train.run import Run
 
 
-def evaluate(words: list[str]) -> None:
-    """Judge a run again and print its card."""
+def evaluate_parser() -> Parser:
+    """Its options."""
     parser = Parser(prog="tailwise evaluate", description="Judge a trained run again and rewrite its result.json.")
     parser.add_argument("run", metavar="RUN", help="the folder that fit wrote")
-    path = parser.parse_args(words).run
+    parser.offers = {"run": FOLDER}
+    return parser
+
+
+def evaluate(words: list[str]) -> None:
+    """Judge a run again and print its card."""
+    path = evaluate_parser().parse_args(words).run
     from tailwise.report import card
     from tailwise.train.fit import evaluate
 
     print(card(evaluate(path).result))
 
 
+def report_parser() -> Parser:
+    """Its options."""
+    parser = Parser(prog="tailwise report", description="One run's card, or a table of several with mean ± sd over seeds.")
+    add = parser.add_argument
+    add("runs", metavar="RUN", nargs="+", help="folders that fit wrote")
+    add("--html", metavar="FILE", help="write a page instead: a run's report, or the comparison of several")
+    add("--text", action="store_true", help="add what it takes to repeat each run: command, seed, data, versions, recipe")
+    parser.offers = {"runs": FOLDER, "html": FILE}
+    return parser
+
+
 def report(words: list[str]) -> None:
     """Print one run's card, or a table of several; or write either as a page, or print how to repeat runs."""
-    parser = Parser(prog="tailwise report", description="One run's card, or a table of several with mean ± sd over seeds.")
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders that fit wrote")
-    parser.add_argument("--html", metavar="FILE", help="write a page instead: a run's report, or the comparison of several")
-    parser.add_argument(
-        "--text", action="store_true", help="add what it takes to repeat each run: command, seed, data, versions, recipe"
-    )
-    given = parser.parse_args(words)
+    given = report_parser().parse_args(words)
     from tailwise.train.run import Run
 
     runs = [Run(path) for path in given.runs]
@@ -69,10 +80,14 @@ def _page(runs: "Sequence[Run]", file: Path) -> None:
     print(f"page: {file}")
 
 
+def recipes_parser() -> Parser:
+    """It has no options."""
+    return Parser(prog="tailwise recipes", description="List the recipes inside the package, each with what it is.")
+
+
 def recipes(words: list[str]) -> None:
     """List the shipped recipes."""
-    parser = Parser(prog="tailwise recipes", description="The recipes inside the package.")
-    parser.parse_args(words)
+    recipes_parser().parse_args(words)
     from tailwise.train.parse import read, shipped
 
     known = shipped()

@@ -1,11 +1,13 @@
 """``tailwise predict``."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tailwise.cli.parser import Parser
-from tailwise.types import TailwiseError
+from tailwise.cli.known import PRIOR
+from tailwise.cli.parser import FILE, FOLDER, Parser
+from tailwise.errors import TailwiseError
 
 EXAMPLES = """examples:
   tailwise predict RUN photos/ --out predictions.csv --top 3
@@ -14,12 +16,11 @@ EXAMPLES = """examples:
   tailwise predict RUN street.jpg --out masks"""
 
 
-def predict(words: list[str]) -> None:
-    """Write a table of classes of images, or masks of their pixels."""
-    import argparse
-
+def predict_parser() -> Parser:
+    """Its options; those of one kind of run alone are in a group each, the last two."""
     parser = Parser(
         prog="tailwise predict",
+        usage="tailwise predict RUN PATH... --out OUT [options]",
         description="Classify images, or label their pixels, with a trained run.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -28,21 +29,26 @@ def predict(words: list[str]) -> None:
     add("run", metavar="RUN", help="the folder that fit wrote")
     add("paths", metavar="PATH", nargs="*", help="images, folders of them at any depth, or a .csv with a column path")
     add("--out", metavar="OUT", required=True, help="a .csv, .jsonl or .parquet file; of a run for pixels a folder")
-    images = parser.add_argument_group("runs that classify images")
-    add = images.add_argument
+    add = parser.add_argument_group("runs that classify images").add_argument
     add("--top", metavar="K", type=int, help="the K likeliest classes of each image; default 1")
     add("--prior", metavar="P", help="expected class shares: uniform (default), train, estimate, or FILE.csv (class,share)")
     add("--per-group", metavar="COLUMN", nargs="?", const="", help="estimate for each folder, or by a column of the .csv")
     add("--sets", metavar="S", nargs="?", const=0.9, type=float, help="sets that hold the true class so often; 0.9")
     add("--abstain", metavar="R", nargs="?", const=0.05, type=float, help="mark what looks like no class; false alarms 0.05")
     add("--batch", metavar="N", type=int, help="images at once; default 64")
-    pixels = parser.add_argument_group("runs that label pixels")
-    add = pixels.add_argument
+    add = parser.add_argument_group("runs that label pixels").add_argument
     add("--no-overlay", dest="overlay", action="store_false", default=None, help="masks only")
     add("--window", metavar="HxW", help="what the model sees at once, 512x512, or whole; default: the run's")
     add("--stride", metavar="HxW", help="between windows; default two thirds of a window")
     add("--scales", metavar="S", nargs="+", type=float, help="sizes that are averaged, such as 0.75 1 1.25")
     add("--flip", action="store_true", default=None, help="average with the mirrored image")
+    parser.offers = {"run": FOLDER, "paths": FILE, "out": FILE, "prior": PRIOR}
+    return parser
+
+
+def predict(words: list[str]) -> None:
+    """Write a table of classes of images, or masks of their pixels."""
+    parser = predict_parser()
     options = {name: value for name, value in vars(parser.parse_args(words)).items() if value is not None}
     run, paths, out = (options.pop(name) for name in ("run", "paths", "out"))
     if not paths:
@@ -50,6 +56,7 @@ def predict(words: list[str]) -> None:
     from tailwise.predict import labels_pixels
 
     for_pixels = labels_pixels(run)
+    images, pixels = parser._action_groups[-2:]
     others = images if for_pixels else pixels
     if wrong := [action for action in others._group_actions if action.dest in options]:
         kind = "labels pixels" if for_pixels else "classifies images"
