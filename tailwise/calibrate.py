@@ -4,8 +4,8 @@ The logits stand for a uniform prior, the samples have class shares of their own
 out of what is fitted, so that every sample counts the same and no class has to be weighted.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +35,16 @@ class Calibration(NamedTuple):
 
 
 IDENTITY = Calibration("identity", torch.tensor(1.0).double(), torch.tensor(0.0).double())
+
+
+def stated(about: Mapping[str, Any]) -> Calibration:
+    """What a run's ``model.json`` says of its calibration: ``method``, ``scale``, ``bias``; `IDENTITY` where it has none."""
+    if not (given := about.get("calibration")):
+        return IDENTITY
+    scale, bias = (torch.tensor(given[key], dtype=torch.float64) for key in ("scale", "bias"))
+    return Calibration(given["method"], scale, bias)
+
+
 Method = Callable[[Tensor, Tensor, Tensor], Calibration]
 
 

@@ -30,7 +30,13 @@ class Answers(NamedTuple):
     predictions: Tensor  # (N,) int64 argmax of the deployed logits
     confidence: Tensor  # (N,) float64 its softmax
     ranks: Tensor  # (N,) int64 how many classes come before the true one
-    adjusted: Tensor | None  # (N,) int64 argmax after a shift of the logits, if there was one
+    adjusted: Tensor | None = None  # (N,) int64 argmax after a shift of the logits, if there was one
+    shipped: Tensor | None = None  # (N,) int64 what users are told, if that was asked for: see `Shipped`
+    sure: Tensor | None = None  # (N,) float64 the probability that they are told with it
+
+
+Shipped = Callable[[Tensor], Tensor]
+"""From deployed logits (n, C) to the log probabilities that users get: calibrated, under the prior that is meant."""
 
 
 def correction(carried_log_prior: Tensor | None, counts: Tensor) -> Tensor | None:
@@ -43,20 +49,24 @@ def correction(carried_log_prior: Tensor | None, counts: Tensor) -> Tensor | Non
     return priors.adjust(torch.zeros(counts.numel()).double(), carried_log_prior, absent=class_counts.absent(counts))
 
 
-def read(logits: Tensor, labels: Tensor, shift: Tensor | None = None) -> Answers:
+def read(logits: Tensor, labels: Tensor, shift: Tensor | None = None, shipped: Shipped | None = None) -> Answers:
     """The answers of logits (N, *S, C) to labels (N, *S), on the logits' device and without waiting for it."""
     classes = logits.shape[-1]
     rows = max(AT_ONCE // classes, 1)
     pieces, own = torch.split(logits.reshape(-1, classes), rows), torch.split(labels.to(logits.device).reshape(-1), rows)
-    return _joined(_read(piece, truth, shift) for piece, truth in zip(pieces, own, strict=True))
+    return _joined(_read(piece, truth, shift, shipped) for piece, truth in zip(pieces, own, strict=True))
 
 
-def _read(logits: Tensor, labels: Tensor, shift: Tensor | None) -> Answers:
+def _read(logits: Tensor, labels: Tensor, shift: Tensor | None, shipped: Shipped | None) -> Answers:
     predictions = logits.argmax(-1)
     wide = logits.double()
     confidence = (wide.gather(1, predictions[:, None])[:, 0] - wide.logsumexp(-1)).exp()
     adjusted = None if shift is None else (logits + shift.to(logits)).argmax(-1)
-    return Answers(labels, predictions, confidence, metrics.ranks(logits, labels), adjusted)
+    answers = Answers(labels, predictions, confidence, metrics.ranks(logits, labels), adjusted)
+    if shipped is None:
+        return answers
+    best, found = shipped(logits).max(-1)
+    return answers._replace(shipped=found, sure=best.exp())
 
 
 def _joined(parts: Iterable[Answers]) -> Answers:
@@ -90,9 +100,9 @@ def collect(model: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]
     return torch.cat(logits), torch.cat(labels)  # outside inference mode, so that they are ordinary tensors
 
 
-def observe(model: nn.Module, batches: Iterable[Batch], shift: Tensor | None = None) -> Answers:
+def observe(model: nn.Module, batches: Iterable[Batch], shift: Tensor | None = None, shipped: Shipped | None = None) -> Answers:
     """The model's answers to all batches, on the CPU; run as by `collect`. ``shift`` (C,): see `correction`."""
-    answers = _joined(_over(model, batches, lambda logits, labels: read(logits, labels, shift)))
+    answers = _joined(_over(model, batches, lambda logits, labels: read(logits, labels, shift, shipped)))
     return Answers._make(None if column is None else column.cpu() for column in answers)
 
 
@@ -114,9 +124,21 @@ def _worst(summary: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _post_hoc(answers: Answers, counts: Tensor, names: Sequence[str]) -> dict[str, Any] | None:
     """The main figures after the shift, if there was one."""
-    if answers.adjusted is None:
+    return None if answers.adjusted is None else _main(answers.adjusted, answers.labels, counts, names)
+
+
+def _shipped(answers: Answers, counts: Tensor, names: Sequence[str]) -> dict[str, Any] | None:
+    """The main figures of what users are told, and how far its probabilities are right, if it was asked for."""
+    if answers.shipped is None or answers.sure is None:
         return None
-    summary = metrics.summary(metrics.tally(answers.adjusted, answers.labels, counts.numel()), counts)
+    of = (answers.sure, answers.shipped, answers.labels)
+    return _main(answers.shipped, answers.labels, counts, names) | {
+        "ece": {"all": metrics.ece(*of), **metrics.ece_by_group(*of, counts)}
+    }
+
+
+def _main(predictions: Tensor, labels: Tensor, counts: Tensor, names: Sequence[str]) -> dict[str, Any]:
+    summary = metrics.summary(metrics.tally(predictions, labels, counts.numel()), counts)
     return {key: summary[key] for key in ("overall", "balanced", "many", "medium", "few")} | {"worst": _worst(summary, names)}
 
 
@@ -125,12 +147,13 @@ def result(answers: Answers, counts: Tensor, names: Sequence[str], train: Tensor
 
     - ``counts`` (C,): training samples per class, which define the groups. ``names``: the C class names.
     - ``train`` (3, C): `metrics.tally` of the training set, in eval mode; gives ``gap``, train minus test recall.
-    - ``post_hoc`` are the figures of the shifted answers, if they were read with a shift. All else is plain argmax.
+    - ``post_hoc`` are the figures of the shifted answers, if they were read with a shift, and ``shipped`` those of what users
+      are told, with its calibration error. All else is plain argmax.
 
     Shares lie in [0, 1] and gaps in [-1, 1]. What is undefined is None, never NaN and never 0. Takes O(N + C). Raises
     `TailwiseError` for lengths that do not fit, labels outside the classes, logits that are not finite, and no label.
     """
-    labels, predicted, confidence, ranks, _ = answers
+    labels, predicted, confidence, ranks, *_ = answers
     if len(names) != counts.numel():
         raise TailwiseError(f"judge: {len(names)} class names for {counts.numel()} classes; give one per class")
     if not bool((labels != IGNORE).any()):
@@ -157,6 +180,7 @@ def result(answers: Answers, counts: Tensor, names: Sequence[str], train: Tensor
         "top5": metrics.top_k_accuracy(ranks, labels, 5),
         "gap": None if train is None else _gap(metrics.recalls(train), metrics.recalls(tally), counts),
         "post_hoc": _post_hoc(answers, counts, names),
+        "shipped": _shipped(answers, counts, names),
     }
 
 

@@ -18,7 +18,7 @@ from tailwise.types import IGNORE, Batch, Output, TailwiseError
 CIFAR10_LT_100 = torch.tensor([5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
 KEYS = {
     "n_test", "overall", "balanced", "many", "medium", "few", "edges", "classes_in_group", "thirds", "per_class",
-    "worst", "harmonic", "geometric", "macro_f1", "ece", "top5", "gap", "post_hoc",
+    "worst", "harmonic", "geometric", "macro_f1", "ece", "top5", "gap", "post_hoc", "shipped",
 }  # fmt: skip
 
 
@@ -53,6 +53,20 @@ def test_the_block_is_complete_and_agrees_with_sklearn() -> None:
     assert entry["recall"] == pytest.approx(float((guess[labels == 3] == 3).double().mean()))
     lowest = min(found["per_class"], key=lambda c: float(c["recall"]))
     assert found["worst"] == {"name": lowest["name"], "recall": lowest["recall"]}
+
+
+def test_what_users_are_told_is_judged_beside_what_the_logits_say() -> None:
+    logits, labels = biased(CIFAR10_LT_100)
+
+    def told(part: torch.Tensor) -> torch.Tensor:
+        return (part.double() / 3 - log_prior(CIFAR10_LT_100)).log_softmax(-1)
+
+    found = result(read(logits, labels, None, told), CIFAR10_LT_100, names(10))
+    probabilities = told(logits).exp()
+    assert found["shipped"]["balanced"] == pytest.approx(balanced_accuracy_score(labels, probabilities.argmax(1)))
+    assert found["shipped"]["ece"]["all"] == pytest.approx(metrics.ece(*probabilities.max(-1), labels))
+    assert found["balanced"] == judge(logits, labels, CIFAR10_LT_100, names(10))["balanced"]
+    assert found["post_hoc"] is None
 
 
 def test_post_hoc_takes_away_the_carried_prior() -> None:
@@ -150,9 +164,13 @@ def test_mistakes_are_named(change: dict[str, Any], message: str) -> None:
 def test_logits_in_one_piece_are_read_in_several(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = biased(CIFAR10_LT_100)
     shift = correction(log_prior(CIFAR10_LT_100), CIFAR10_LT_100)
-    whole = read(logits, labels, shift)
+
+    def told(part: torch.Tensor) -> torch.Tensor:
+        return part.log_softmax(-1)
+
+    whole = read(logits, labels, shift, told)
     monkeypatch.setattr(evaluate, "AT_ONCE", 70)  # seven rows, of which 300 are no multiple
-    for column, again in zip(whole, read(logits, labels, shift), strict=True):
+    for column, again in zip(whole, read(logits, labels, shift, told), strict=True):
         assert column is not None
         assert again is not None
         assert torch.equal(column, again)

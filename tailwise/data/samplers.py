@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tailwise import rng
-from tailwise.counts import count_labels, effective_number
+from tailwise.counts import count_labels, effective_number, turns
 from tailwise.types import TailwiseError
 
 ORDER, KEY, TURN = 0, 1, 2
@@ -37,11 +37,10 @@ class Sampler:
         _check(labels, classes, type(self).__name__)
         samples, counts, last = len(labels), count_labels(labels, classes), epochs - 1
         draws = largest_remainder(self.shares(counts, min(epoch, last) / max(last, 1)), samples)
-        turns = rng.permutation(samples, seed, epoch, TURN)
-        by_class = turns[torch.argsort(labels[turns], stable=True)]
+        mixed = rng.permutation(samples, seed, epoch, TURN)
+        by_class = mixed[torch.argsort(labels[mixed], stable=True)]
         c = torch.repeat_interleave(draws)  # (N,) the class of each draw
-        turn = torch.arange(samples) - (draws.cumsum(0) - draws)[c]
-        index = by_class[(counts.cumsum(0) - counts)[c] + turn % counts[c]]
+        index = by_class[(counts.cumsum(0) - counts)[c] + turns(draws) % counts[c]]
         return index[rng.permutation(samples, seed, epoch, ORDER)]
 
 

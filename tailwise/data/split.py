@@ -1,5 +1,6 @@
 """A part of the training images held out, class by class."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,9 @@ from torch import Tensor
 from tailwise.data.source import class_name
 from tailwise.rng import permutation
 from tailwise.types import TailwiseError
+
+SWEEPS = 3
+"""How often all groups are looked at again, once each class has something held."""
 
 
 def hold_out(
@@ -65,31 +69,49 @@ def bursts(places: Sequence[tuple[Path, Path]]) -> list[str] | None:
 def _held_groups(
     labels: Tensor, counts: Tensor, wanted: Tensor, seed: int, groups: Sequence[str], names: Sequence[str], least: int
 ) -> set[str]:
-    """Greedy, rarest class first: takes groups in random order while that brings the class nearer to what is wanted."""
+    """Greedy: first, rarest class first, one group for each class that has none; then groups change sides while that helps.
+
+    Of the groups of a class the one is taken that brings all of its classes nearest to what is wanted. The distance is
+    Σ_c ((held − wanted) / samples of c)², so that all classes count alike.
+    """
     inside: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for group, label in zip(groups, labels.tolist(), strict=True):
         inside[group][label] += 1
     of_class: defaultdict[int, list[str]] = defaultdict(list)
-    for group in sorted(inside):
+    every = sorted(inside)
+    for group in every:
         for c in inside[group]:
             of_class[c].append(group)
+    size, aim = counts.tolist(), wanted.tolist()
     have: Counter[int] = Counter()
     chosen: set[str] = set()
 
-    def leaves_some(group: str) -> bool:
-        return all(have[c] + n < int(counts[c]) for c, n in inside[group].items())
+    def nearer(group: str) -> float:
+        """By how much the distance shrinks when the group changes sides; −inf where a class would lose its last image there."""
+        sign, gain = -1 if group in chosen else 1, 0.0
+        for c, n in inside[group].items():
+            after = have[c] + sign * n
+            if not 0 < after < size[c]:
+                return -math.inf
+            gain += ((have[c] - aim[c]) / size[c]) ** 2 - ((after - aim[c]) / size[c]) ** 2
+        return gain
 
-    for c in sorted(of_class, key=lambda c: int(counts[c])):
-        target = int(wanted[c])
-        for i in permutation(len(of_class[c]), seed, c).tolist():
-            group = of_class[c][i]
-            nearer = abs(have[c] + inside[group][c] - target) < abs(have[c] - target)
-            if group not in chosen and leaves_some(group) and (nearer or have[c] == 0):
-                chosen.add(group)
-                have.update(inside[group])
+    def move(group: str) -> None:
+        change = have.subtract if group in chosen else have.update
+        change(inside[group])
+        chosen.symmetric_difference_update({group})
+
+    for c in sorted(of_class, key=lambda c: size[c]):
+        shuffled = [of_class[c][i] for i in permutation(len(of_class[c]), seed, c).tolist()]
+        if not have[c] and nearer(best := max(shuffled, key=nearer)) > -math.inf:
+            move(best)
         if have[c] < least:
             raise TailwiseError(
                 f"hold out: class {class_name(c, names)} cannot be split without tearing a group of images apart; it needs "
                 "images in at least 2 groups"
             )
+    for _ in range(SWEEPS):
+        for i in permutation(len(every), seed, len(size)).tolist():
+            if nearer(every[i]) > 0:
+                move(every[i])
     return chosen

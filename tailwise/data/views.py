@@ -52,11 +52,8 @@ HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def normalisation(source: str) -> Normalisation:
-    """The usual constants for a source by its name: CIFAR's, `HALF` for digits, else ImageNet's."""
-    name = source.lower()
-    if "cifar" in name:
-        return CIFAR
-    return HALF if "digits" in name else IMAGENET
+    """The usual constants for a source of that name: CIFAR's for cifar10 and cifar100, `HALF` for digits, else ImageNet's."""
+    return {"cifar10": CIFAR, "cifar100": CIFAR, "digits": HALF}.get(source, IMAGENET)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def _timm(name: str, pretrained: bool) -> nn.Module:
         near = difflib.get_close_matches(name, [*_CIFAR, *timm.list_models()], n=1, cutoff=0.0)
         raise TailwiseError(f"model {name}: unknown; did you mean {near[0]}? (or any other name that timm lists)")
     try:
-        model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **_any_size(name))
     except Exception as error:
         if not pretrained:
             raise
@@ -51,6 +51,13 @@ def _timm(name: str, pretrained: bool) -> nn.Module:
     # Some families end in one more layer than `num_features` counts; the width that comes out is this one.
     model.num_features = getattr(model, "head_hidden_size", None) or model.num_features
     return model
+
+
+def _any_size(name: str) -> dict[str, bool]:
+    """What lets a plain vision transformer see images of other sizes than it was made for: its positions are resampled."""
+    from timm.models import is_model_in_modules
+
+    return {"dynamic_img_size": True} if is_model_in_modules(name.split(".")[0], ["vision_transformer", "deit"]) else {}
 
 
 def _load(model: nn.Module, name: str, path: Path) -> None:

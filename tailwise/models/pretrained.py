@@ -46,6 +46,16 @@ def fetch(repository: str) -> None:
     hf_hub_download(repository, file, etag_timeout=CONNECT)
 
 
+def normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
+    """Mean and standard deviation, of pixels in [0, 1], that timm's model ``name`` was trained with; None of other models."""
+    import timm
+
+    if not timm.is_model(name):
+        return None
+    config = timm.get_pretrained_cfg(name)
+    return None if config is None else (config.mean, config.std)
+
+
 def input_size(name: str) -> int:
     """The side in pixels of the square images that timm made model ``name`` for."""
     import timm

@@ -1,80 +1,20 @@
 """The plots of a report on images, each from plain numbers; `page.Plot` is what the templates draw."""
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from statistics import fmean
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tailwise.counts import FEW, MANY
 from tailwise.metrics import Reliability
 from tailwise.report.figures import SHOTS
-from tailwise.report.page import BOTTOM, LEFT, RIGHT, TOP, Bar, Dot, Line, Plot, Point, legend, scatter
+from tailwise.report.page import BOTTOM, LEFT, RIGHT, TOP, Bar, Dot, Line, Plot, legend, short
 from tailwise.report.text import percent
-from tailwise.report.words import named, several
-
-SINGLE = 300
-"""Classes that get a mark of their own; more are drawn together where they lie together."""
+from tailwise.report.words import several
 
 CELLS = 50
 """Classes of a heat map at most."""
-
-Row = Mapping[str, Any]
-
-
-def frequency(rows: Sequence[Row], groups: Sequence[int]) -> Plot:
-    """Recall of each class against its training images; ``groups`` are 0 to 2 for each row."""
-    drawn = [(row, g) for row, g in zip(rows, groups, strict=True) if row["recall"] is not None and row["train"] > 0]
-    points = [Point(_short(row["name"]), row["train"], row["recall"], g, _class_note(row)) for row, g in drawn]
-    trend: list[tuple[float, float]] = []
-    if len(points) > SINGLE:
-        points, trend = _together(drawn), _trend([row for row, _ in drawn])
-    alt = "Recall of each class against its number of training images; the table of every class has the same figures"
-    edges = [edge for edge in (FEW, MANY) if points and min(p.x for p in points) < edge < max(p.x for p in points)]
-    return scatter(points, SHOTS, "Training images of the class, logarithmic", "Recall", alt, edges, "{:,.12g}".format, trend)
-
-
-def _class_note(row: Row) -> str:
-    return (
-        f"{row['name']}: recall {percent(row['recall'])} %, precision {percent(row['precision'])} %, "
-        f"{several(row['train'], 'training image')}, {several(row['test'], 'test image')}"
-    )
-
-
-def _together(drawn: Sequence[tuple[Row, int]]) -> list[Point]:
-    """One point for the classes of a group whose counts and recalls are nearly the same."""
-    cells: dict[tuple[int, int, int], list[Row]] = {}
-    for row, g in drawn:
-        cells.setdefault((g, round(6 * math.log(row["train"])), round(20 * row["recall"])), []).append(row)
-    points = []
-    for (g, *_), rows in sorted(cells.items(), key=lambda item: -len(item[1])):  # large marks below small ones
-        counts, recall = sorted(row["train"] for row in rows), fmean(row["recall"] for row in rows)
-        names = named([row["name"] for row in rows], 8)
-        between = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
-        note = f"{several(len(rows), 'class')} with {between} training images, mean recall {percent(recall)} %: {names}"
-        x = math.exp(fmean(map(math.log, counts)))
-        points.append(Point("", x, recall, g, _class_note(rows[0]) if len(rows) == 1 else note, _size(len(rows))))
-    return points
-
-
-def _trend(rows: Sequence[Row], parts: int = 12) -> list[tuple[float, float]]:
-    """Geometric mean of the counts and mean of the recalls, of as many classes in each part, from rare to frequent."""
-    ordered = sorted(rows, key=lambda row: row["train"])
-    cuts = [len(ordered) * i // parts for i in range(parts + 1)]
-    runs = [ordered[a:b] for a, b in pairwise(cuts)]
-    return [(math.exp(fmean(math.log(row["train"]) for row in run)), fmean(row["recall"] for row in run)) for run in runs]
-
-
-def _size(n: int) -> float:
-    return round(min(0.6 + 0.25 * math.log(n), 2.2), 2)
-
-
-def _short(name: str, limit: int = 24) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + "…"
 
 
 def calibration(found: Reliability, title: str, series: int) -> Plot:
@@ -128,7 +68,7 @@ def heat(matrix: NDArray[np.int64], names: Sequence[str]) -> Plot:
         "",
         across=[],
         upwards=[
-            (round(top + (c + 0.5) * side, 1), _short(name, 16)) for c, name in enumerate(names) if side >= 12 or c % 2 == 0
+            (round(top + (c + 0.5) * side, 1), short(name, 16)) for c, name in enumerate(names) if side >= 12 or c % 2 == 0
         ],
         edges=[],
         key=[],

@@ -21,7 +21,7 @@ ROW = 34
 def comparison(results: Results) -> str:
     """One HTML page that needs nothing else: the table of `tailwise.report.compare`, differences, and a plot for each group.
 
-    Raises `TailwiseError` where some of the runs label images and others pixels.
+    Raises `TailwiseError` where the runs are of several kinds, such as of images and of pixels.
     """
     everything = [run for runs in results.values() for run in runs]
     shown = figures(everything)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tailwise.counts import shot_groups
 from tailwise.data.source import Images, Split
-from tailwise.evaluate import observe
+from tailwise.evaluate import Answers, Shipped, observe
 from tailwise.types import IGNORE, Batch, Output
 
 MAPPED = 1000
@@ -30,6 +30,8 @@ class Evidence(NamedTuple):
     labels: Tensor  # (N,) int64, IGNORE allowed
     predictions: Tensor  # (N,) int64
     confidence: Tensor  # (N,) float64 of the prediction
+    shipped: Tensor  # (N,) int64 what users are told: calibrated, every class alike
+    sure: Tensor  # (N,) float64 the probability that they are told with it
     mapped: Tensor  # (n,) int64: the images whose features were kept, n ≤ `MAPPED`
     features: Tensor  # (n, D) float32
     images: Images
@@ -51,15 +53,23 @@ class _Watched(nn.Module):
         return out
 
 
-def gather(model: nn.Module, batches: Iterable[Batch], split: Split, counts: Tensor) -> Evidence:
-    """The answers of a model to all batches, which are the ``split`` in order; ``counts`` (C,) of the training set."""
+def gather(
+    model: nn.Module, batches: Iterable[Batch], split: Split, counts: Tensor, shift: Tensor | None, shipped: Shipped
+) -> tuple[Answers, Evidence]:
+    """The answers of a model to all batches, which are the ``split`` in order; ``counts`` (C,) of the training set.
+
+    ``shift`` and ``shipped`` as of `tailwise.evaluate.observe`.
+    """
     mapped = spread_over_groups(split.labels, counts, MAPPED)
     wanted = torch.zeros(len(split.labels), dtype=torch.bool)
     wanted[mapped] = True
     watched = _Watched(model, wanted)
-    answers = observe(watched, batches)
+    answers = observe(watched, batches, shift, shipped)
+    assert answers.shipped is not None
+    assert answers.sure is not None
     features = torch.cat(watched.kept).clone()  # outside inference mode, so an ordinary tensor
-    return Evidence(answers.labels, answers.predictions, answers.confidence, mapped, features, split.images)
+    told = (answers.labels, answers.predictions, answers.confidence, answers.shipped, answers.sure)
+    return answers, Evidence(*told, mapped, features, split.images)
 
 
 def group_of(counts: Tensor) -> Tensor:

@@ -38,18 +38,22 @@ class Shelf(NamedTuple):
     thumbnails: list[Thumbnail]
 
 
-def thumbnail(evidence: Evidence, i: int, names: Sequence[str]) -> Thumbnail:
-    """Test image ``i``, small, with its true and predicted class and the confidence."""
-    image = evidence.images[i]
-    truth, found = names[int(evidence.labels[i])], names[int(evidence.predictions[i])]
+def framed(image: Image.Image, alt: str, caption: str, right: bool) -> Thumbnail:
+    """A test image, made small."""
     coarse = max(image.size) <= COARSE
     if not coarse:
         image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     shown = picture(np.asarray(image), "PNG" if coarse else "JPEG")
     scale = max(SIDE // max(image.size), 1) if coarse else 1
+    return Thumbnail(shown.source, scale * shown.width, scale * shown.height, alt, caption, right, coarse)
+
+
+def thumbnail(evidence: Evidence, i: int, names: Sequence[str]) -> Thumbnail:
+    """Test image ``i``, small, with its true and predicted class and the confidence."""
+    truth, found = names[int(evidence.labels[i])], names[int(evidence.predictions[i])]
     right, sure = truth == found, f"{percent(float(evidence.confidence[i]))} %"
     alt = f"test image {i}: {truth}, " + ("recognised" if right else f"taken for {found}")
-    return Thumbnail(shown.source, scale * shown.width, scale * shown.height, alt, f"{found}, {sure}", right, coarse)
+    return framed(evidence.images[i], alt, f"{found}, {sure}", right)
 
 
 def of_class(evidence: Evidence, c: int, title: str, names: Sequence[str], limit: int = EACH) -> Shelf:

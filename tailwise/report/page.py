@@ -141,6 +141,11 @@ class Plot:
     bottom: int = BOTTOM
 
 
+def short(name: str, limit: int = 24) -> str:
+    """A name as far as it has room."""
+    return name if len(name) <= limit else name[: limit - 1] + "…"
+
+
 def _share(value: float) -> str:
     return f"{100 * value:.12g} %"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tailwise.report.figures import PIXELS, SHARES
-from tailwise.report.text import heading, listed, percent, table
+from tailwise.report.text import NO_PRIOR, best_epoch, classes, heading, listed, percent, table, worst
 
 SHOWN = 40
 """A card lists every class up to this many, and above it only the ten of lowest IoU."""
@@ -12,7 +12,7 @@ SHOWN = 40
 
 def card(result: Mapping[str, Any]) -> str:
     """One run in full, from the result block of `tailwise.train.pixels`: its figures, then its classes, rarest last."""
-    post_hoc, gap, best = result["post_hoc"], result["gap"], result.get("best_epoch")
+    post_hoc, gap = result["post_hoc"], result["gap"]
     facts = {
         "test images": f"{result['n_test']}, {result['test_pixels']} labelled pixels",
         "mean IoU": percent(result["miou"]),
@@ -23,14 +23,11 @@ def card(result: Mapping[str, Any]) -> str:
         "frequency-weighted IoU": percent(result["frequency_weighted_iou"]),
         **{group: _group(result["groups"][group]) for group in SHARES},
         "groups": PIXELS.edges(result),
-        "worst class": f"{percent(result['worst']['iou'])} ({result['worst']['name']})" if result["worst"] else percent(None),
+        "worst class": worst(result, PIXELS),
         "train - test gap": f"mean IoU {percent(gap['miou'], '+')}" if gap else percent(None),
-        "post-hoc": f"mean IoU {percent(post_hoc['miou'])}   tail: {_group(post_hoc['tail'])}"
-        if post_hoc
-        else f"{percent(None)} (the logits carry no prior)",
+        "post-hoc": f"mean IoU {percent(post_hoc['miou'])}   tail: {_group(post_hoc['tail'])}" if post_hoc else NO_PRIOR,
+        **best_epoch(result, PIXELS),
     }
-    if best:
-        facts["best epoch"] = f"{percent(best['miou'])} at epoch {best['epoch']} on {best['split']}, not the result"
     return "\n".join([*heading(result), *listed(facts), "", _classes(result)]) + "\n"
 
 
@@ -40,10 +37,7 @@ def _group(group: Mapping[str, Any]) -> str:
 
 def _classes(result: Mapping[str, Any]) -> str:
     """The table of all classes by falling share, or of the ten of lowest IoU."""
-    classes, title = sorted(result["per_class"], key=lambda c: -float(c["share"])), "Every class"
-    if len(classes) > SHOWN:
-        title = f"The ten of {len(classes)} classes with the lowest IoU"
-        classes = sorted((c for c in classes if c["iou"] is not None), key=lambda c: float(c["iou"]))[:10]
-    figures = ("iou", "accuracy", "precision")
-    rows = [[c["name"], f"{100 * c['share']:.2f}", c["group"], *(percent(c[figure]) for figure in figures)] for c in classes]
-    return f"{title}\n{table(['class', 'share of pixels', 'group', 'IoU', 'accuracy', 'precision'], rows)}"
+    title, shown = classes(sorted(result["per_class"], key=lambda c: -float(c["share"])), PIXELS, SHOWN)
+    keys = PIXELS.of_class.values()
+    rows = [[c["name"], f"{100 * c['share']:.2f}", c["group"], *(percent(c[key]) for key in keys)] for c in shown]
+    return f"{title}\n{table(['class', 'share of pixels', 'group', *PIXELS.of_class], rows)}"

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from tailwise.files import write_whole
 from tailwise.report.colours import colours, hexadecimal
+from tailwise.report.figures import SHARES
 from tailwise.report.page import Picture, Point, picture, render, scatter
 from tailwise.report.text import percent
 from tailwise.types import IGNORE
-
-GROUPS = ("head", "medium", "tail")
 
 SIDE = 400
 """Longer side of a picture on the page, in pixels."""
@@ -52,11 +51,11 @@ def pixel_report(result: Result, examples: Sequence[Example] = (), limit: int = 
     classes, facts = result["per_class"], [f"{key} {result[key]}" for key in ("data", "seed", "epochs") if key in result]
     facts += [f"{result['seconds']:.0f} seconds of training"] if "seconds" in result else []
     drawn = [row for row in classes if row["iou"] is not None and row["share"] > 0]
-    points = [Point(row["name"], row["share"], row["iou"], GROUPS.index(row["group"]), _note(row)) for row in drawn]
+    points = [Point(row["name"], row["share"], row["iou"], SHARES.index(row["group"]), _note(row)) for row in drawn]
     alt = "IoU of each class against its share of the training pixels; the table below has the same figures"
     axes = ("Share of the labelled training pixels, logarithmic", "IoU")
     edges = [1 / len(classes), 1 / (4 * len(classes))]
-    plot = scatter(points, GROUPS, *axes, alt, edges)
+    plot = scatter(points, SHARES, *axes, alt, edges)
     shown, key = _shown(examples, [row["name"] for row in classes], limit)
     return render(
         "pixels.html",

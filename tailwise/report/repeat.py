@@ -1,5 +1,6 @@
 """What it takes to repeat a run, as text: command, seed, data, versions, hardware and the resolved recipe."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ def repeat(folder: Path, manifest: Mapping[str, Any], recipe: str) -> str:
     factor = data["imbalance_factor"]
     nominal = "" if factor["nominal"] is None else f", asked for {factor['nominal']:g}"
     facts = {
-        "command": manifest["command"],
-        "again": f"tailwise fit --recipe {folder / 'recipe.yaml'} --out NEW",
+        "command": _pasteable(manifest["command"]),
+        "again": shlex.join(["tailwise", "fit", "--recipe", str(folder / "recipe.yaml"), "--out", "NEW"]),
         "date": manifest["date"],
         "recipe": manifest["recipe"],
         "objective": manifest["objective"],
@@ -30,3 +31,8 @@ def repeat(folder: Path, manifest: Mapping[str, Any], recipe: str) -> str:
         + "".join(f", {gpu}" for gpu in hardware["gpus"]),
     }
     return "\n".join([*listed(facts), "", "recipe.yaml", "-----------", recipe])
+
+
+def _pasteable(command: str) -> str:
+    """A command as a shell takes it; that of an older run was kept without quotes, which zsh refuses around [csv,mlflow]."""
+    return command if "'" in command else shlex.join(command.split())

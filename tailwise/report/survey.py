@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tailwise.report.page import BOTTOM, LEFT, RIGHT, TOP, Bar, Picture, Plot, legend, picture, render, script
+from tailwise.report.page import BOTTOM, LEFT, RIGHT, TOP, Bar, Picture, Plot, legend, picture, render, script, short
 from tailwise.survey import Survey
 from tailwise.survey.text import MEND, groups_of_classes, headline, sections
 
@@ -81,7 +81,7 @@ def _named(rows: Sequence[Row], groups: Sequence[str], unit: str) -> Plot:
         )
         for i, row in enumerate(rows)
     ]
-    names = [(float(TOP + ROW * i + ROW / 2), _short(row["name"])) for i, row in enumerate(rows)]
+    names = [(float(TOP + ROW * i + ROW / 2), short(row["name"], 22)) for i, row in enumerate(rows)]
     across = [(round(x(tick), 1), f"{tick:,}") for tick in _ticks(rows)]
     return Plot(
         _alt(unit), f"Training {unit}, logarithmic", "", across, names, [], legend(groups, NAMES), [],
@@ -125,10 +125,6 @@ def _ticks(rows: Sequence[Row]) -> list[int]:
 
 def _note(row: Row, unit: str) -> str:
     return f"{row['name']}: {row['train']:,} training {unit} ({row['group']})"
-
-
-def _short(name: str, longest: int = 22) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _pair(survey: Survey, at: int) -> dict[str, Any]:

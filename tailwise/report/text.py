@@ -1,4 +1,4 @@
-"""Results as plain text: a table that compares methods over seeds, and the card of one run.
+"""Results as plain text: a table that compares methods over seeds, and what the cards of single runs are made of.
 
 Pure functions of the result blocks that `tailwise.evaluate.judge` makes. Shares are shown in percent with one decimal,
 and what is undefined as n/a.
@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from tailwise.report.figures import IMAGES, SHOTS, figures
+from tailwise.report.figures import Figures, figures
 
 WIDTH, NAME, GUTTER = 100, 20, 3
 """Of a table, of its first column at least, and between two columns (rich's own), in characters."""
@@ -22,6 +22,8 @@ SHOWN = 20
 """A card lists every class up to this many, and above it only the ten of lowest recall."""
 
 NOT_AVAILABLE = "n/a"
+NO_PRIOR = f"{NOT_AVAILABLE} (the logits carry no prior)"
+"""What a card says of figures after adjustment where there is nothing to adjust."""
 
 
 def percent(share: float | None, sign: str = "") -> str:
@@ -113,24 +115,38 @@ def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return "\n".join(lines + [line for name, runs in results.items() for line in _best_epoch(name, runs)]) + "\n"
 
 
-def _row(figures: Mapping[str, float | None], sign: str = "") -> str:
-    return "   ".join(f"{name} {percent(value, sign)}" for name, value in figures.items())
+def row(shares: Mapping[str, float | None], sign: str = "") -> str:
+    """Named shares side by side; ``sign`` as for `percent`."""
+    return "   ".join(f"{name} {percent(share, sign)}" for name, share in shares.items())
 
 
-def _worst(result: Mapping[str, Any]) -> str:
-    return f"{percent(result['worst']['recall'])} ({result['worst']['name']})" if result["worst"] else NOT_AVAILABLE
+def worst(result: Mapping[str, Any], shown: Figures) -> str:
+    """The lowest figure of a class, and whose it is."""
+    return f"{percent(shown.worst(result))} ({result['worst']['name']})" if result["worst"] else NOT_AVAILABLE
 
 
-def _classes(result: Mapping[str, Any]) -> str:
-    """The table of all classes, or of the ten of lowest recall."""
-    classes = result["per_class"]
-    title = "Every class"
-    if len(classes) > SHOWN:
-        tested = [c for c in classes if c["recall"] is not None]
-        title = f"The ten of {len(classes)} classes with the lowest recall"
-        classes = sorted(tested, key=lambda c: float(c["recall"]))[:10]
-    rows = [[c["name"], str(c["train"]), str(c["test"]), percent(c["recall"]), percent(c["precision"])] for c in classes]
-    return f"{title}\n{table(['class', 'train', 'test', 'recall', 'precision'], rows)}"
+def best_epoch(result: Mapping[str, Any], shown: Figures) -> dict[str, str]:
+    """The labelled line of a card, where the epochs were looked at on a validation split."""
+    best = result.get("best_epoch")
+    said = f"{percent(best[shown.headline])} at epoch {best['epoch']} on {best['split']}, not the result" if best else ""
+    return {"best epoch": said} if best else {}
+
+
+def classes(rows: Sequence[Mapping[str, Any]], shown: Figures, limit: int = SHOWN) -> tuple[str, list[Mapping[str, Any]]]:
+    """The classes that a card lists, all or the ten of lowest main figure where there are more than ``limit``, and a title."""
+    if len(rows) <= limit:
+        return "Every class", list(rows)
+    title, key = shown.main
+    judged = sorted((row for row in rows if row[key] is not None), key=lambda row: float(row[key]))
+    return f"The ten of {len(rows)} classes with the lowest {title}", judged[:10]
+
+
+def counted(result: Mapping[str, Any], shown: Figures) -> str:
+    """The table of the `classes` of a card: training and test samples, and every figure of a class."""
+    title, chosen = classes(result["per_class"], shown)
+    keys = shown.of_class.values()
+    rows = [[of["name"], str(of["train"]), str(of["test"]), *(percent(of[key]) for key in keys)] for of in chosen]
+    return f"{title}\n{table(['class', 'train', 'test', *shown.of_class], rows)}"
 
 
 def heading(result: Mapping[str, Any]) -> list[str]:
@@ -145,35 +161,3 @@ def listed(facts: Mapping[str, str]) -> list[str]:
     """A line for each fact, their values below one another."""
     wide = max(map(len, facts))
     return [f"{label:<{wide}}  {value}" for label, value in facts.items()]
-
-
-def card(result: Mapping[str, Any]) -> str:
-    """One run for images in full: its figures, then every class, or the ten of lowest recall when there are more than 20.
-
-    Beside the result block it shows what a run adds to it: ``recipe``, ``data``, ``seed``, ``epochs``, ``seconds`` and
-    the ``best_epoch``, labelled.
-    """
-    shots = {group: result[group] for group in SHOTS}
-    gap, post_hoc, best = result["gap"], result["post_hoc"], result.get("best_epoch")
-    facts = {
-        "test samples": str(result["n_test"]),
-        "balanced accuracy": percent(result["balanced"]),
-        "overall accuracy": percent(result["overall"]),
-        "by shots": _row(shots),
-        "groups": IMAGES.edges(result),
-        "by thirds": _row(result["thirds"]),
-        "worst class": _worst(result),
-        "harmonic mean": percent(result["harmonic"]),
-        "geometric mean": percent(result["geometric"]),
-        "macro-F1": percent(result["macro_f1"]),
-        "ECE": _row(result["ece"]),
-        "top-5": percent(result["top5"]),
-        "train - test gap": _row(gap, "+") if gap else NOT_AVAILABLE,
-        "post-hoc": f"balanced {percent(post_hoc['balanced'])}   overall {percent(post_hoc['overall'])}   "
-        f"{_row({g: post_hoc[g] for g in SHOTS})}   worst {_worst(post_hoc)}"
-        if post_hoc
-        else f"{NOT_AVAILABLE} (the logits carry no prior)",
-    }
-    if best:
-        facts["best epoch"] = f"{percent(best['balanced'])} at epoch {best['epoch']} on {best['split']}, not the result"
-    return "\n".join([*heading(result), *listed(facts), "", _classes(result)]) + "\n"

@@ -1,18 +1,13 @@
-"""A run for images in words: what was trained, what came out, and what its reader should beware of."""
+"""What every run for images is said to be, whatever its labels: what it was trained on, and what its figures warn of."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
-from tailwise.report.evidence import Evidence, flow, group_of
-from tailwise.report.figures import SHOTS
+from tailwise.report.figures import Figures
 from tailwise.report.text import percent
-from tailwise.types import IGNORE
 
 # From where on a warning is worth a reader's time; ours.
-COARSE, SKEWED, OVERCONFIDENT, MEMORISED, GAIN, RISING, FALLEN = 10, 5, 0.1, 0.3, 0.01, 0.01, 0.03
+COARSE, MEMORISED, GAIN, RISING, FALLEN = 10, 0.3, 0.01, 0.01, 0.03
 
 Result = Mapping[str, Any]
 
@@ -27,48 +22,36 @@ def several(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'' if n == 1 else 'es' if thing.endswith('s') else 's'}"
 
 
-def chance(result: Result) -> float:
-    """Half the width of the 95 % interval of balanced accuracy that a test set of this size leaves.
-
-    1.96 · sqrt(Σ_c r_c (1 − r_c) / n_c) / C over the C tested classes, with r = (hits + ½) / (n + 1), which is never 0 or 1.
-    """
-    tested = [(row["recall"], row["test"]) for row in result["per_class"] if row["recall"] is not None]
-    smooth = [((recall * n + 0.5) / (n + 1), n) for recall, n in tested]
-    return 1.96 * math.sqrt(sum(r * (1 - r) / n for r, n in smooth)) / len(tested)
-
-
-def summary(result: Result) -> list[str]:
-    """The run and its figures in a few sentences."""
-    classes = result["per_class"]
-    trained = sorted((row["train"] for row in classes if row["train"]), reverse=True) or [0]
-    tested = [row for row in classes if row["recall"] is not None]
+def trained(result: Result, thing: str) -> str:
+    """What was trained on how many things of how many classes."""
+    counts = sorted((row["train"] for row in result["per_class"] if row["train"]), reverse=True) or [0]
     method = f"{result['objective']} was trained" if "objective" in result else "A model was trained"
     data = f" on {result['data']}" if "data" in result else ""
-    lines = [
-        f"{method}{data}: {several(sum(trained), 'image')} of {several(len(classes), 'class')}. The most frequent class has "
-        f"{trained[0]:,}, the rarest {trained[-1]:,} (imbalance factor {trained[0] / max(trained[-1], 1):.3g}).",
-        f"Balanced accuracy, the mean of the classes' recalls, is {percent(result['balanced'])} % (± "
-        f"{percent(chance(result))} points for the luck of {several(result['n_test'], 'test image')}, 95 %); guessing gives "
-        f"{100 / len(tested):.2g} %. Of all test images {percent(result['overall'])} % are right.",
-        "By training images of a class: "
-        + ", ".join(
-            f"{percent(result[g])} % {g}-shot ({result['edges'][g]}; {several(result['classes_in_group'][g], 'class')})"
-            for g in SHOTS
-            if result["classes_in_group"][g]
-        )
-        + ".",
-    ]
-    lowest = sorted(tested, key=lambda row: (row["recall"], row["train"]))[:3]
-    lines.append("Lowest recall: " + ", ".join(f"{row['name']} ({percent(row['recall'])} %)" for row in lowest) + ".")
-    return lines
+    return (
+        f"{method}{data}: {several(sum(counts), thing)} of {several(len(result['per_class']), 'class')}. The most frequent "
+        f"class has {counts[0]:,}, the rarest {counts[-1]:,} (imbalance factor {counts[0] / max(counts[-1], 1):.3g})."
+    )
 
 
-def warnings(result: Result, evidence: Evidence | None = None, log: Sequence[Mapping[str, Any]] = ()) -> list[str]:
-    """What to beware of, as far as the figures tell; the data first, then the model, then its training."""
-    return [*_of_data(result), *_of_model(result), *_of_answers(result, evidence), *_of_training(result, log)]
+def by_group(result: Result, names: Mapping[str, str]) -> str:
+    """The headline of each group that has classes; ``names`` says what the groups are called, by key."""
+    sizes = result["classes_in_group"]
+    shares = {group: percent(result[group]) + (" %" if result[group] is not None else "") for group in names if sizes[group]}
+    said = (f"{share} {names[g]} ({result['edges'][g]}; {several(sizes[g], 'class')})" for g, share in shares.items())
+    return f"By training images of a class: {', '.join(said)}."
 
 
-def _of_data(result: Result) -> list[str]:
+def lowest(result: Result, shown: Figures) -> str:
+    """The three classes that are recognised worst."""
+    title, key = shown.main
+    tested = [row for row in result["per_class"] if row[key] is not None]
+    rows = sorted(tested, key=lambda row: (row[key], row["train"]))[:3]
+    said = ", ".join(f"{row['name']} ({percent(row[key])} %)" for row in rows) or percent(None)
+    return f"Lowest {title}: {said}."
+
+
+def missing(result: Result) -> list[str]:
+    """Classes that have no image to learn from, or none to be judged by."""
     classes, found = result["per_class"], []
     if untrained := [row["name"] for row in classes if row["train"] == 0]:
         found.append(
@@ -79,75 +62,36 @@ def _of_data(result: Result) -> list[str]:
             f"Without a test image: {several(len(untested), 'class')} ({named(untested)}). Nothing is known of them, and no "
             "mean here counts them."
         )
-    sizes = sorted(row["test"] for row in classes if row["test"])
-    if sizes and sizes[len(sizes) // 2] < COARSE:
-        n = sizes[len(sizes) // 2]
-        found.append(
-            f"Half of the classes have at most {several(n, 'test image')}, so one image moves a class's recall by "
-            f"{percent(1 / n)} points or more. Read the groups rather than single classes."
-        )
-    if sizes and sizes[-1] >= SKEWED * sizes[0]:
-        found.append(
-            f"The test set is skewed as well (from {sizes[0]:,} to {sizes[-1]:,} images per class), so the share of all images "
-            "that are right speaks of the frequent classes. Read balanced accuracy, and say which mix you expect in use."
-        )
     return found
 
 
-def _of_model(result: Result) -> list[str]:
-    found, post_hoc, gap = [], result.get("post_hoc"), result.get("gap") or {}
-    tested = [row for row in result["per_class"] if row["recall"] is not None]
-    if never := [row["name"] for row in tested if row["recall"] == 0]:
-        found.append(f"Never recognised on the test images: {several(len(never), 'class')} ({named(never)}).")
-    if result["balanced"] <= 1.5 / len(tested):
-        found.append("This is hardly better than guessing: look at the learning rate, the number of epochs and some images.")
-    if post_hoc and post_hoc["balanced"] - result["balanced"] > GAIN:
-        found.append(
-            f"The model still prefers frequent classes: adjusted to equally frequent ones, balanced accuracy would be "
-            f"{percent(post_hoc['balanced'])} %. Train with LogitAdjusted, or predict for the mix of classes that you expect."
-        )
-    if (few := gap.get("few")) is not None and few > MEMORISED:
-        found.append(
-            f"Rare classes are learnt by heart: their recall is {percent(few)} points higher on the training images. "
-            "More augmentation, pretrained weights or more images help; more epochs do not."
-        )
-    return found
+def few_tested(result: Result) -> int:
+    """How many test images half of the tested classes have at most, where that is too few; else 0."""
+    sizes = sorted(row["test"] for row in result["per_class"] if row["test"])
+    n: int = sizes[len(sizes) // 2] if sizes else 0
+    return n if n < COARSE else 0
 
 
-def _of_answers(result: Result, evidence: Evidence | None) -> list[str]:
-    if evidence is None:
+def memorised(gap: float | None, what: str) -> list[str]:
+    """What a ``gap`` between training and test images of rare classes says, if it is large."""
+    if gap is None or gap <= MEMORISED:
         return []
-    found, counts = [], torch.tensor([row["train"] for row in result["per_class"]])
-    labels, predictions, confidence = evidence.labels, evidence.predictions, evidence.confidence
-    to = flow(labels, predictions, counts)
-    wrong, frequent = int(to[2, 1:].sum()), int(to[2, 1:3].sum())
-    if wrong and frequent > 0.8 * wrong and to[2].sum() < 2 * wrong:
-        found.append(
-            f"Rare classes are taken for frequent ones: {percent(frequent / wrong)} % of the {several(wrong, 'error')} on "
-            "few-shot classes go to many- and medium-shot classes."
-        )
-    for g, name in enumerate(SHOTS):
-        own = (labels != IGNORE) & (group_of(counts)[labels.clamp(min=0)] == g)
-        if not bool(own.any()):
-            continue
-        stated, right = float(confidence[own].mean()), float((predictions == labels)[own].double().mean())
-        if stated - right > OVERCONFIDENT:
-            found.append(
-                f"Confidence is too high on {name}-shot classes: {percent(stated)} % on average, where {percent(right)} % are "
-                "right. Calibrate before a threshold is put on it."
-            )
-    return found
+    return [
+        f"Rare classes are learnt by heart: their {what} is {percent(gap)} points higher on the training images. "
+        "More augmentation, pretrained weights or more images help; more epochs do not."
+    ]
 
 
-def _of_training(result: Result, log: Sequence[Mapping[str, Any]]) -> list[str]:
-    looks = [row["val_balanced"] for row in log if "val_balanced" in row]
+def of_training(result: Result, log: Sequence[Mapping[str, Any]], figure: str, called: str) -> list[str]:
+    """Whether training ended too early or too late, by the ``figure`` of the looks on a validation split."""
+    looks = [row[f"val_{figure}"] for row in log if f"val_{figure}" in row]
     best = result.get("best_epoch")
-    if best and looks and best["balanced"] - looks[-1] > FALLEN:
+    if best and looks and best[figure] - looks[-1] > FALLEN:
         return [
             f"On the validation split epoch {best['epoch']} was better than the last by "
-            f"{percent(best['balanced'] - looks[-1])} points: training went on for too long, or the split is small."
+            f"{percent(best[figure] - looks[-1])} points: training went on for too long, or the split is small."
         ]
     earlier = looks[: len(looks) * 4 // 5]
     if len(looks) >= 5 and max(looks) == looks[-1] and looks[-1] - max(earlier) > RISING:
-        return ["Balanced accuracy was still rising at the end of training: more epochs are likely to help."]
+        return [f"The {called} was still rising at the end of training: more epochs are likely to help."]
     return []

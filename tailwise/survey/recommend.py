@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tailwise.data import MultiLabelSplit, PixelSplit, Source
 from tailwise.data.source import SMALL
-from tailwise.train import choose
+from tailwise.train import choose, rules
 from tailwise.train.multilabel import OBJECTIVE
 from tailwise.train.pixels import CROP
 from tailwise.train.prepare import arrange
@@ -105,12 +105,13 @@ def _method(source: Source, record: Record) -> list[str]:
     if isinstance(train, PixelSplit):
         size = min(CROP, min(train.images[0].size))
         return [*said, f"Training sees crops of {size} × {size} pixels; images are judged whole (--data.image_size)."]
-    size = choose.image_size(train.images)
+    size = rules.image_size(train.images)
     said.append(f"Images are seen at {size} × {size} pixels (--data.image_size).")
     if size > SMALL:
-        said.append(
-            "Photographs of this size want a pretrained network: from scratch they teach it little. fit takes one where "
-            "its weights can be had."
+        said[-1] = (
+            "Photographs of this size want a pretrained network: from scratch they teach it little. fit takes one where its "
+            "weights can be had, and shows it images of the size that it is made for, mostly 224 × 224 pixels; else images are "
+            f"seen at {size} × {size} (--data.image_size)."
         )
     if record["images"]["median_short_side"] > 2 * size:
         said.append("The images are much larger than that: where classes differ in small details, try a larger size.")

@@ -1,6 +1,5 @@
 """The job: from a source and a recipe to a judged run folder."""
 
-import gc
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +17,13 @@ from tailwise.files import write_whole
 from tailwise.train import needs, parse
 from tailwise.train.choose import Choice
 from tailwise.train.engine import build_task
-from tailwise.train.finish import finish, warn_of_double_correction
+from tailwise.train.finish import finish
 from tailwise.train.judge import judge_run
 from tailwise.train.limit import plan, until
 from tailwise.train.prepare import prepare
 from tailwise.train.prepared import Prepared
-from tailwise.train.recipe import Data, Recipe
+from tailwise.train.recipe import Data
+from tailwise.train.rehearse import lasting, rehearse
 from tailwise.train.run import (
     CHECKPOINT,
     ISSUES,
@@ -35,7 +35,7 @@ from tailwise.train.run import (
     new_folder,
     surroundings,
 )
-from tailwise.train.settle import first_choice, objective_class, settle, unsaid
+from tailwise.train.settle import first_choice, normalised, objective_class, settle, unsaid
 from tailwise.types import TailwiseError
 
 
@@ -84,8 +84,9 @@ def fit(
     chosen: tuple[Choice, ...] = ()
     if recipe is None:
         record, prepared, chosen = unsaid(record, words, prepared)
+    prepared = normalised(record, prepared)
     record = settle(record, prepared)
-    _rehearse(needs.without(record), prepared, folder)
+    rehearse(needs.without(record), prepared, folder)
     record, limit = plan(record, prepared, started)  # last, as it takes a while and a mistake should not
     facts = {"chosen": [asdict(choice) for choice in chosen], "time_limit": limit}
     with locked(folder):
@@ -136,7 +137,7 @@ def _run(
     The command was ``started`` then, by `time.monotonic`; ``facts`` also go into the manifest.
     """
     started = time.monotonic() if started is None else started
-    with _lasting():
+    with lasting():
         from tailwise.train.trainer import train
 
     write_whole(folder / RECIPE, parse.dump(record).encode())
@@ -193,34 +194,6 @@ def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared) ->
 def _method(recipe_text: str) -> dict[str, Any]:
     """What decides a run's weights: all of its recipe but the engine."""
     return {key: value for key, value in yaml.safe_load(recipe_text).items() if key != "engine"}
-
-
-def _rehearse(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
-    """Build all that training will: a mistake must not cost an older run, nor the time of a teacher."""
-    prepared.check(recipe)
-    start = None if needs.NEEDED.search(recipe.model.start_from or "") else recipe.model.start_from  # else not there yet
-    model = replace(recipe.model, start_from=start, head="random")  # class means take a while
-    recipe = replace(recipe, model=model, epochs=max(recipe.epochs, 1))
-    task = build_task(recipe, prepared)
-    prepared.views(task.objective.views)
-    with _lasting():  # Lightning, after all mistakes that can be found without it
-        from tailwise.train.trainer import build_trainer
-
-    build_trainer(folder, recipe, [])
-    task.on_epoch(recipe.epochs - 1, recipe.epochs)  # re-weighting may set in late
-    warn_of_double_correction(task.objective, recipe.sampler, recipe.epochs)
-
-
-@contextmanager
-def _lasting() -> Iterator[None]:
-    """For imports: what they make is not garbage, and looking through it for some takes a quarter of Lightning's time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @contextmanager

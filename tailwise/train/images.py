@@ -1,30 +1,30 @@
 """A run whose samples are images with one label each."""
 
-import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
+import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
-from tailwise import metrics
+from tailwise import calibrate, metrics
+from tailwise.counts import absent
 from tailwise.data.loader import EvalLoader
 from tailwise.data.source import SMALL, Split
 from tailwise.data.views import MultiView, multi_view
-from tailwise.evaluate import collect, correction, observe, predictions, result
+from tailwise.evaluate import collect, correction, predictions, result
 from tailwise.models import Network, network
 from tailwise.models.adapters import adapt, start_from_means
 from tailwise.posthoc import Validation
-from tailwise.train import choose
-from tailwise.train.choose import FEW, MANY, MEANS, Choice, batch_size, first_of_each
-from tailwise.train.prepared import Prepared
+from tailwise.priors import adjust
+from tailwise.train import choose, rules
+from tailwise.train.choose import Choice, Told
+from tailwise.train.prepared import Judged, Prepared
 from tailwise.train.recipe import Engine, Net, Recipe
 from tailwise.train.run import Run
 from tailwise.types import TailwiseError
-
-PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,25 @@ class PreparedImages(Prepared):
     headline: ClassVar[str] = "balanced"
     check_batch: ClassVar[int] = 512
 
-    @property
-    def batch_size(self) -> int:
-        """A sixteenth of the training set, within 32 to 128, and what the memory holds; see `tailwise.train.choose`."""
-        return batch_size(len(self.train.labels), self.size)
+    def batch_size(self, views: int) -> int:
+        """See `tailwise.train.rules.batch_size`."""
+        return rules.batch_size(len(self.train.labels), self.size, views)
 
     @property
     def backbone(self) -> str:
         """resnet32 for small images, resnet50 for larger ones where they are many, else resnet18."""
-        return "resnet32" if self.size <= SMALL else "resnet50" if len(self.train.labels) >= MANY else "resnet18"
+        return "resnet32" if self.size <= SMALL else "resnet50" if len(self.train.labels) >= rules.MANY else "resnet18"
 
     @property
     def decoder(self) -> str:
         """An image has none."""
         return "none"
 
-    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
+    def choices(self, record: Namespace, said: Told, views: int) -> tuple[Choice, ...]:
         """From the splits that were made, and the number, the size and the classes of the images."""
-        objective = choose.objective(told, "LogitAdjusted", "all classes count alike", self.counts)
+        objective = choose.objective(said, "LogitAdjusted", "all classes count alike", self.counts)
         split = choose.split(record.data, self.train, self.held_out(), self.counts)
-        return split, *objective, *choose.choices(record, told, self.train)
+        return split, *objective, *choose.choices(record, said, self.train, views)
 
     def check(self, recipe: Recipe) -> None:
         """A decoder makes features of pixels."""
@@ -67,9 +66,9 @@ class PreparedImages(Prepared):
         if net.adapter == "lora":
             adapt(made)
         if net.head == "class_means":
-            per_class = max(min(FEW, MEANS // len(self.names)), 1)
-            few = self.train.subset(first_of_each(self.train.labels, per_class))
-            start_from_means(made, EvalLoader(few, self.plain(), batch_size=FEW))
+            per_class = max(min(rules.FEW, rules.MEANS // len(self.names)), 1)
+            few = self.train.subset(rules.first_of_each(self.train.labels, per_class))
+            start_from_means(made, EvalLoader(few, self.plain(), batch_size=rules.FEW))
         return made
 
     def views(self, number: int) -> MultiView:
@@ -89,31 +88,26 @@ class PreparedImages(Prepared):
         """See `Prepared`."""
         return Validation(*collect(model, self._loader(self.checked)))
 
-    def judge(self, model: Network, carried_log_prior: Tensor, engine: Engine) -> dict[str, Any]:
+    def judge(self, model: Network, about: Mapping[str, Any], engine: Engine) -> Judged:
         """`tailwise.evaluate.result`; the gap is measured on training images without augmentation."""
-        trained = metrics.tally(*predictions(model, self._loader(self.train, engine.workers)), model.classes)
-        shift = correction(carried_log_prior, self.counts)
-        answers = observe(model, self._loader(self.test, engine.workers), shift)
-        return result(answers, self.counts, self.names, trained)
-
-    def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
-        """Write ``report.html``."""
         from tailwise.report import images
         from tailwise.report.evidence import gather
 
-        def write(page: Path, run: Run) -> None:
-            evidence = gather(model, self._loader(self.test), self.test, self.counts)
-            images.write(page, result, evidence, run.metrics(), run.manifest)
+        trained = metrics.tally(*predictions(model, self._loader(self.train, engine.workers)), model.classes)
+        carried, calibration = torch.tensor(about["carried_log_prior"]), calibrate.stated(about)
 
-        self._draw(folder, write)
+        def shipped(logits: Tensor) -> Tensor:
+            here = logits.device
+            free = adjust(logits.double(), carried.to(here), absent=absent(self.counts).to(here))
+            return calibration._replace(scale=calibration.scale.to(here), bias=calibration.bias.to(here))(free)
 
-    def _draw(self, folder: Path, write: Callable[[Path, Run], None]) -> None:
-        """Write a run's page; one that cannot be drawn is said to be missing, and loses nobody a run."""
-        try:
-            write(folder / PAGE, Run(folder))
-        except Exception as error:
-            advice = f"the result is whole; draw it again with `tailwise evaluate {folder}`"
-            print(f"{folder / PAGE}: could not be drawn ({error}); {advice}", file=sys.stderr)
+        tested = self._loader(self.test, engine.workers)
+        answers, evidence = gather(model, tested, self.test, self.counts, correction(carried, self.counts), shipped)
+
+        def draw(page: Path, whole: Mapping[str, Any], run: Run) -> None:
+            images.write(page, whole, evidence, run.metrics(), run.manifest)
+
+        return Judged(result(answers, self.counts, self.names, trained), draw)
 
     def _loader(self, split: Split, workers: int = 0) -> EvalLoader:
         return EvalLoader(split, self.plain(), batch_size=self.check_batch, workers=workers)

@@ -11,6 +11,8 @@ from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Recipe
 from tailwise.train.run import RESULT, Run
 
+PAGE = "report.html"
+
 
 def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, float]) -> dict[str, Any]:
     """Write and return ``result.json``: every figure of `Prepared.judge` for the last epoch's model.
@@ -22,7 +24,7 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, f
         saved = saved.cuda()
     if recipe.engine.progress != "none":
         print(f"judging on {len(prepared.test.labels)} test images, and on training images for the gap", file=sys.stderr)
-    carried = torch.tensor(saved.about["carried_log_prior"])
+    judged = prepared.judge(saved.network, saved.about, recipe.engine)
     figures = {
         "recipe": run.manifest["recipe"],
         "objective": run.manifest["objective"],
@@ -31,11 +33,15 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, f
         "epochs": recipe.epochs,
         **cost,
         "selection": "last epoch",
-        **prepared.judge(saved.network, carried, recipe.engine),
+        **judged.figures,
         "best_epoch": _best(run, prepared.headline) if prepared.checked_name == "val" else None,
     }
     run.write(RESULT, figures)
-    prepared.report(saved.network, figures, run.path)
+    try:
+        judged.draw(run.path / PAGE, figures, run)
+    except Exception as error:  # a page that cannot be drawn loses nobody a result
+        advice = f"the result is whole; draw it again with `tailwise evaluate {run.path}`"
+        print(f"{run.path / PAGE}: could not be drawn ({error}); {advice}", file=sys.stderr)
     return figures
 
 

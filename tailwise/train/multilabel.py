@@ -1,8 +1,7 @@
 """A run whose samples are images with several labels each, or none."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,15 +12,15 @@ from tailwise.counts import absent, shot_groups
 from tailwise.data.samplers import Shuffled
 from tailwise.evaluate import UNIFORM, collect
 from tailwise.losses import Objective
-from tailwise.losses.binary_cross_entropy import MultiLabel
+from tailwise.losses.binary_cross_entropy import MultiLabel, log_odds
 from tailwise.metrics import average_precisions, group_mean, multilabel_summary
 from tailwise.metrics.multilabel import GROUPS, binned_average_precisions, histograms, thresholded
 from tailwise.models import Network
 from tailwise.train import choose
-from tailwise.train.choose import Choice
+from tailwise.train.choose import Choice, Told
 from tailwise.train.images import PreparedImages
+from tailwise.train.prepared import Judged
 from tailwise.train.recipe import Engine, Recipe
-from tailwise.train.run import Run
 from tailwise.types import TailwiseError
 
 OBJECTIVE = "BinaryCrossEntropy"
@@ -37,11 +36,11 @@ class PreparedMultiLabel(PreparedImages):
 
     headline: ClassVar[str] = "map"
 
-    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
+    def choices(self, record: Namespace, said: Told, views: int) -> tuple[Choice, ...]:
         """As of images with one label, but for the objective and for a classifier that starts from class means."""
-        objective = choose.objective(told, f"{OBJECTIVE}, tau {TAU:g}", "an image may have several labels", self.counts)
+        objective = choose.objective(said, f"{OBJECTIVE}, tau {TAU:g}", "an image may have several labels", self.counts)
         split = choose.split(record.data, self.train, self.held_out(), self.counts)
-        return split, *objective, *choose.choices(record, {*told, "model.classifier"}, self.train)
+        return split, *objective, *choose.choices(record, said.with_("model.classifier"), self.train, views)
 
     def objective_options(self, kind: type[Objective]) -> dict[str, Any]:
         """See `Prepared`."""
@@ -79,12 +78,14 @@ class PreparedMultiLabel(PreparedImages):
         """As `Prepared`, and how many samples the counts of positives are among."""
         return super().about() | {"task": TASK, "train_samples": len(self.train.labels)}
 
-    def judge(self, model: Network, carried_log_prior: Tensor, engine: Engine) -> dict[str, Any]:
+    def judge(self, model: Network, about: Mapping[str, Any], engine: Engine) -> Judged:
         """`metrics.multilabel_summary` of the test images, and what is compared with it.
 
-        Precision, recall and F1 are at a probability of one half; ``post_hoc`` are theirs after the log odds of training have
-        been taken away. ``gap`` is average precision on training images without augmentation less that on test images.
+        Precision, recall and F1 are at a probability of one half, of the logits as they are; ``shipped`` are theirs where each
+        class is as frequent as in training, ``post_hoc`` where it is in half of the images. ``gap`` is average precision on training images without augmentation less that on test images.
         """
+        from tailwise.report import multilabel
+
         logits, targets = collect(model, self._loader(self.test, engine.workers))
         if not bool(logits.isfinite().all()):
             raise TailwiseError("judge: some logits are not finite; the model diverged, judge an earlier checkpoint")
@@ -94,7 +95,7 @@ class PreparedMultiLabel(PreparedImages):
         columns = [self.names, self.counts.tolist(), tested, summary.pop("ap"), *(called[key] for key in keys)]
         rows = [dict(zip(("name", "train", "test", "ap", *keys), row, strict=True)) for row in zip(*columns, strict=True)]
         worst = min((row for row in rows if row["ap"] is not None), key=lambda row: row["ap"], default=None)
-        return {
+        figures = {
             "task": TASK,
             "n_test": len(targets),
             **summary,
@@ -108,19 +109,11 @@ class PreparedMultiLabel(PreparedImages):
                 "predicted": called["predicted"],
             },
             "gap": self._gap(average_precisions(logits, targets), model, engine),
-            "post_hoc": self._post_hoc(logits, targets, carried_log_prior),
+            "shipped": self._shipped(logits, targets, torch.tensor(about["carried_log_prior"])),
+            "post_hoc": self._post_hoc(logits, targets, torch.tensor(about["carried_log_prior"])),
         }
-
-    def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
-        """Write ``report.html``."""
-        from tailwise.report import multilabel
-
-        def write(page: Path, run: Run) -> None:
-            scores, targets = collect(model, self._loader(self.test))
-            scored = multilabel.Scored(scores, targets > 0, self.test.images)
-            multilabel.write(page, result, scored, run.metrics(), run.manifest)
-
-        self._draw(folder, write)
+        scored = multilabel.Scored(logits, targets > 0, self.test.images)
+        return Judged(figures, lambda page, whole, run: multilabel.write(page, whole, scored, run.metrics(), run.manifest))
 
     def _gap(self, tested: Tensor, model: Network, engine: Engine) -> dict[str, float | None]:
         gap = average_precisions(*collect(model, self._loader(self.train, engine.workers))) - tested
@@ -128,8 +121,17 @@ class PreparedMultiLabel(PreparedImages):
         masks |= {GROUPS[name]: mask for name, mask in shot_groups(self.counts).items()}
         return {name: group_mean(gap, mask) for name, mask in masks.items()}
 
+    def _shipped(self, logits: Tensor, targets: Tensor, carried: Tensor) -> dict[str, Any]:
+        """What `tailwise predict` answers by default: probabilities of the training population."""
+        odds = log_odds(self.counts, len(self.train.labels))
+        return self._called(logits, targets, carried - odds)
+
+    def _called(self, logits: Tensor, targets: Tensor, limit: Tensor) -> dict[str, Any]:
+        """What calling the classes above a limit (C,) amounts to, never one that training lacked."""
+        limit = limit.masked_fill(absent(self.counts), torch.inf).to(logits)
+        return {key: value for key, value in thresholded(logits, targets, limit).items() if not isinstance(value, list)}
+
     def _post_hoc(self, logits: Tensor, targets: Tensor, carried: Tensor) -> dict[str, Any] | None:
         if float(carried.abs().max()) < UNIFORM:
             return None
-        limit = carried.masked_fill(absent(self.counts), torch.inf)
-        return {k: v for k, v in thresholded(logits, targets, limit.to(logits)).items() if not isinstance(v, list)}
+        return self._called(logits, targets, carried)

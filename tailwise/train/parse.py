@@ -17,7 +17,7 @@ from tailwise.types import TailwiseError
 def shipped() -> dict[str, Path]:
     """The recipes inside the package by name, such as ``digits_lt/gml``."""
     root = Path(str(resources.files("tailwise") / "recipes"))
-    return {str(path.relative_to(root).with_suffix("")): path for path in sorted(root.rglob("*.yaml"))}
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
 
 
 def find(name: str | Path, near: Path | None = None) -> Path:

@@ -1,6 +1,6 @@
 """A run whose samples are pixels: images with masks."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -20,8 +20,8 @@ from tailwise.evaluate import correction
 from tailwise.inference import Sliding, classes_at
 from tailwise.metrics.segmentation import boundary_tally, ious, segmentation_summary
 from tailwise.models import DenseNetwork, Network
-from tailwise.train.choose import Choice
-from tailwise.train.prepared import Prepared
+from tailwise.train.choose import Choice, Told
+from tailwise.train.prepared import Judged, Prepared
 from tailwise.train.recipe import Engine, Net, Pixels, Recipe
 from tailwise.types import TailwiseError
 
@@ -54,8 +54,7 @@ class PreparedPixels(Prepared):
     headline: ClassVar[str] = "miou"
     check_batch: ClassVar[int] = 1
 
-    @property
-    def batch_size(self) -> int:
+    def batch_size(self, views: int) -> int:
         """A thirty-second of the training images, within 4 to 16."""
         return min(max(len(self.train.labels) // 32, 4), 16)
 
@@ -69,7 +68,7 @@ class PreparedPixels(Prepared):
         """The usual decoder."""
         return "upernet"
 
-    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
+    def choices(self, record: Namespace, said: Told, views: int) -> tuple[Choice, ...]:
         """None: a recipe's own defaults stay."""
         return ()
 
@@ -111,13 +110,13 @@ class PreparedPixels(Prepared):
         window = None if self.pixels.window is None else [self.pixels.window] * 2
         return super().about() | {"pixels": {"short_side": self.pixels.short_side, "window": window}}
 
-    def judge(self, model: Network, carried_log_prior: Tensor, engine: Engine) -> dict[str, Any]:
+    def judge(self, model: Network, about: Mapping[str, Any], engine: Engine) -> Judged:
         """`segmentation_summary` of the test images at the size of their masks, and what is compared with it.
 
         ``gap`` is the mean IoU of as many training images, evenly spaced, less that of the test images. ``post_hoc`` are
         figures after adjustment to a uniform target. ``worst_images`` are those of lowest mean IoU over their classes.
         """
-        shift = correction(carried_log_prior, self.counts)
+        shift = correction(torch.tensor(about["carried_log_prior"]), self.counts)
         total, adjusted, outlines, single = (torch.zeros(n, model.classes, dtype=torch.int64) for n in (3, 3, 4, 3))
         worst: list[tuple[float, int]] = []
         test = cast(PixelSplit, self.test)
@@ -135,7 +134,7 @@ class PreparedPixels(Prepared):
         if not int(total[1].sum()):
             raise TailwiseError("judge: no labelled pixel in the test images; give masks with classes")
         summary = segmentation_summary(total, self.counts, self.names, outlines if self.pixels.boundary is not None else None)
-        return {
+        figures = {
             "n_test": len(test.labels),
             "test_pixels": int(total[1].sum()),
             **summary,
@@ -143,19 +142,20 @@ class PreparedPixels(Prepared):
             "post_hoc": None if shift is None else self._post_hoc(adjusted),
             "worst_images": [{"image": i, "miou": iou} for iou, i in sorted(worst)[:SHOWN]],
         }
+        return Judged(figures, lambda page, whole, run: self._draw(model, page, whole))
 
-    def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
-        """Write ``report.html``."""
-        from tailwise.report import pixels as page  # templates load where a page is drawn, not where a run starts
+    def _draw(self, model: Network, page: Path, whole: Mapping[str, Any]) -> None:
+        """Write the page, with the worst images looked at once more."""
+        from tailwise.report import pixels  # templates load where a page is drawn, not where a run starts
 
-        chosen = [row["image"] for row in result["worst_images"]]
+        chosen = [row["image"] for row in whole["worst_images"]]
         test = cast(PixelSplit, self.test)
         triples = []
-        for row, i, (scores, truth) in zip(result["worst_images"], chosen, self._seen(model, test, chosen), strict=True):
+        for row, i, (scores, truth) in zip(whole["worst_images"], chosen, self._seen(model, test, chosen), strict=True):
             image, _ = read_pair(test, i, None)
             found = classes_at(scores, (truth.shape[0], truth.shape[1])).cpu()
             triples.append((f"test image {i}", row["miou"], image.permute(1, 2, 0), truth, found))
-        page.write(folder / "report.html", result, triples)
+        pixels.write(page, whole, triples)
 
     def _seen(self, model: Network, split: PixelSplit, which: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Scores (h, w, C) and labels (H, W) of some images, by the model in eval mode."""

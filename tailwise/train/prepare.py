@@ -19,7 +19,7 @@ from tailwise.data import (
 )
 from tailwise.data.pixels import PixelSplit
 from tailwise.data.source import SMALL
-from tailwise.data.views import normalisation
+from tailwise.data.views import Normalisation, normalisation
 from tailwise.train.images import PreparedImages
 from tailwise.train.multilabel import PreparedMultiLabel
 from tailwise.train.pixels import CROP, PreparedPixels
@@ -66,7 +66,8 @@ def arrange(source: Source, data: Data) -> Prepared:
         train, checked = train.subset(kept), train.subset(held) if len(held) else None
     if checked is None:
         checked, name = test, "test"
-    counts, normalise = train.counts(len(source.names)), normalisation(Path(source.name).name)
+    counts = train.counts(len(source.names))
+    normalise = Normalisation(*data.normalisation) if data.normalisation else normalisation(Path(source.name).stem)
     if isinstance(train, PixelSplit):
         size = data.image_size or min(CROP, data.pixels.short_side or min(train.images[0].size))
         presets = data.views or ("photometric",)

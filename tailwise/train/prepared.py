@@ -1,10 +1,10 @@
 """What one run trains on and is judged on, whatever its samples are; `images` and `pixels` say what differs between them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from jsonargparse import Namespace
 from torch import Tensor
@@ -16,8 +16,16 @@ from tailwise.data.views import Normalisation, Views
 from tailwise.losses import Objective
 from tailwise.models import Network
 from tailwise.posthoc import Validation
-from tailwise.train.choose import Choice
+from tailwise.train.choose import Choice, Told
 from tailwise.train.recipe import Data, Engine, Net, Recipe
+from tailwise.train.run import Run
+
+
+class Judged(NamedTuple):
+    """What was found on the test split."""
+
+    figures: dict[str, Any]  # plain JSON values
+    draw: Callable[[Path, Mapping[str, Any], Run], None]  # write the page: where, the run's whole result, the run
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,9 @@ class Prepared(ABC):
         """Those that the source does not bring: they were taken out of its training images."""
         return {name: split for name, split in self.splits().items() if name not in self.source.splits}
 
-    @property
     @abstractmethod
-    def batch_size(self) -> int:
-        """What a recipe that leaves it open gets."""
+    def batch_size(self, views: int) -> int:
+        """What a recipe that leaves it open gets, for an objective that sees so many views of a sample."""
 
     @property
     @abstractmethod
@@ -68,8 +75,8 @@ class Prepared(ABC):
         """What a recipe that leaves it open gets."""
 
     @abstractmethod
-    def choices(self, record: Namespace, told: Collection[str]) -> tuple[Choice, ...]:
-        """What a run gets beside what the user has ``told``, and why."""
+    def choices(self, record: Namespace, said: Told, views: int) -> tuple[Choice, ...]:
+        """What a run gets beside what the user has ``said``, and why; ``views`` as of `batch_size`."""
 
     @abstractmethod
     def check(self, recipe: Recipe) -> None:
@@ -108,12 +115,8 @@ class Prepared(ABC):
         """Logits and labels of the validation split, for post-hoc steps and calibration; None where they are too many."""
 
     @abstractmethod
-    def judge(self, model: Network, carried_log_prior: Tensor, engine: Engine) -> dict[str, Any]:
-        """The figures of a finished model on the test split, as plain JSON values."""
-
-    @abstractmethod
-    def report(self, model: Network, result: Mapping[str, Any], folder: Path) -> None:
-        """Write what a judged run's folder holds beside its figures."""
+    def judge(self, model: Network, about: Mapping[str, Any], engine: Engine) -> Judged:
+        """What a finished model does on the test split; ``about`` is its ``model.json``."""
 
     def about(self) -> dict[str, Any]:
         """What ``model.json`` says of how samples are read."""

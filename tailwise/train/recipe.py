@@ -15,6 +15,8 @@ from tailwise.types import Model, TailwiseError
 MakeObjective = Callable[[Tensor, Model], Objective]
 """An objective with its options set, waiting for class counts (C,) and the model."""
 
+Channels = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -49,8 +51,7 @@ class Data:
     """Which images, and how they are made long-tailed, split and augmented.
 
     Args:
-        source: digits, cifar10, cifar100, a parquet file or folder, a folder of class folders, a .txt listing or a .csv; of
-            images with masks a parquet folder, images/ beside masks/, or the folders of ADE20K or Cityscapes.
+        source: what `tailwise.data.open_source` takes: digits, cifar10, a folder of class folders, a .csv, images with masks, …
         imbalance_factor: make the training set long-tailed: largest over smallest class, at least 1.
         profile: shape of the long tail: exponential, or a step half-way through the classes.
         largest: images of the largest class; by default as many as the data allow.
@@ -66,6 +67,8 @@ class Data:
             for digits, crop_flip up to 64 pixels, resized_crop_flip above, and photometric colours where there are masks.
         image_size: side of the square that the model sees, in pixels; by default the data's own when small, else 224; where
             there are masks, the side of a training crop, by default 512 or the short side.
+        normalisation: mean and standard deviation of each channel, [[r, g, b], [r, g, b]] of pixels in [0, 1]; by default what
+            pretrained weights were trained with, else CIFAR's for cifar10 and cifar100, 0.5 for digits, and ImageNet's.
         pixels: how images with masks are read.
         strict: refuse the data at the first bad image instead of skipping up to 1 %.
         download: where torchvision's data sets are kept.
@@ -83,6 +86,7 @@ class Data:
     groups: Literal["keep", "ignore"] = "keep"
     views: tuple[str | dict[str, dict[str, Any]], ...] = ()
     image_size: int | None = None
+    normalisation: tuple[Channels, Channels] | None = None
     pixels: Pixels = field(default_factory=Pixels)
     strict: bool = False
     download: str = "~/.cache/tailwise"
@@ -90,6 +94,8 @@ class Data:
     def __post_init__(self) -> None:
         _check("data", 1, largest=self.largest or 1, image_size=1 if self.image_size is None else self.image_size)
         _check("data", 0, validation=self.validation)
+        if self.normalisation is not None and min(self.normalisation[1]) <= 0:
+            raise TailwiseError(f"data.normalisation: standard deviations must be positive, got {list(self.normalisation[1])}")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from typing import Any
 from jsonargparse import Namespace
 
 from tailwise.data.sources.listing import lists_several
+from tailwise.data.views import Normalisation
 from tailwise.losses import Objective
+from tailwise.models import pretrained
 from tailwise.train import multilabel, parse
-from tailwise.train.choose import Choice, said
+from tailwise.train.choose import Choice, corrects, told
 from tailwise.train.engine import precision
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine
@@ -22,7 +24,7 @@ from tailwise.types import TailwiseError
 
 def first_choice(words: Sequence[str]) -> dict[str, Any]:
     """The objective of a run whose user names no recipe and nothing that goes against it: it names the run, before its data."""
-    if said(words) & {"objective", "sampler", "post_hoc"}:
+    if corrects(told(words)):
         return {}
     source = next((word.partition("=")[2] for word in words if word.startswith("--data.source=")), "")
     several = {"class_path": multilabel.OBJECTIVE, "init_args": {"tau": multilabel.TAU}}
@@ -34,7 +36,7 @@ def unsaid(record: Namespace, words: Sequence[str], prepared: Prepared) -> tuple
 
     Gives the record, the data as it reads them, and what was chosen, which is said on standard error, a line each.
     """
-    chosen = prepared.choices(record, said(words))
+    chosen = prepared.choices(record, told(words), objective_class(record).views)
     record = parse.resolve(functools.reduce(parse.overlay, (choice.keys for choice in chosen), first_choice(words)), words)
     size, presets = record.data.image_size or prepared.size, tuple(record.data.views) or prepared.presets
     if chosen and record.engine.progress != "none":
@@ -42,12 +44,22 @@ def unsaid(record: Namespace, words: Sequence[str], prepared: Prepared) -> tuple
     return record, replace(prepared, size=size, presets=presets), chosen
 
 
+def normalised(record: Namespace, prepared: Prepared) -> Prepared:
+    """The data as the run's network expects its pixels: those of pretrained weights, unless the record says otherwise."""
+    if record.data.normalisation is not None or record.model.weights == "none":
+        return prepared
+    name = prepared.backbone if record.model.backbone == "auto" else record.model.backbone
+    found = pretrained.normalisation(name)
+    return prepared if found is None else replace(prepared, normalise=Normalisation(*found))
+
+
 def settle(record: Namespace, prepared: Prepared) -> Namespace:
-    """A copy of the record with nothing left to choose: path, size, views, backbone, classifier, batch size, precision."""
+    """A copy of the record with nothing left to choose: path, size, pixels, views, network, batch size, precision."""
     settled = record.clone()
     source = Path(record.data.source).expanduser()
     settled.data.source = str(source.resolve()) if source.exists() else record.data.source
     settled.data.image_size, settled.data.views = prepared.size, prepared.presets
+    settled.data.normalisation = (prepared.normalise.mean, prepared.normalise.std)
     if record.model.backbone == "auto":
         settled.model.backbone = prepared.backbone
     if record.model.decoder == "auto":
@@ -57,7 +69,7 @@ def settle(record: Namespace, prepared: Prepared) -> Namespace:
     for option, value in prepared.objective_options(objective_class(record)).items():
         settled.objective.init_args[option] = value
     if record.batch_size is None:
-        settled.batch_size = prepared.batch_size
+        settled.batch_size = prepared.batch_size(objective_class(record).views)
     if settled.model.adapter != "none" and settled.model.decoder != "none":
         raise TailwiseError("model.adapter: a network for pixels is trained whole; leave it out")
     if settled.model.adapter != "none" and settled.model.weights == "none":

@@ -115,3 +115,24 @@ def test_a_burst_is_never_torn_and_every_class_of_two_bursts_is_held(seed: int) 
     assert not {groups[i] for i in kept.tolist()} & {groups[i] for i in held.tolist()}
     assert set(labels[held].tolist()) == {0, 1, 2}  # the one burst of d stays in training
     assert set(labels[kept].tolist()) == {0, 1, 2, 3}
+
+
+def test_of_one_large_and_one_small_group_the_fitting_one_is_held() -> None:
+    for seed in range(20):
+        assert len(hold_out(torch.zeros(100, dtype=torch.int64), 0.2, seed, 95 * ["a"] + 5 * ["b"], least=0)[1]) == 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sites_of_very_different_size_give_about_the_share(seed: int) -> None:
+    """Thirty sites, the largest with a third of all images; twelve species, each at five sites or so, most at few of them."""
+    draw = torch.Generator().manual_seed(seed)
+    labels, groups = [], []
+    for site in range(30):
+        number = int(3000 / (site + 1) ** 1.2) + 20
+        there = torch.randperm(12, generator=draw)[:5]
+        labels.append(there[torch.multinomial(1 / (there + 1.0), number, replacement=True, generator=draw)])
+        groups += [f"site {site}"] * number
+    every = torch.cat(labels)
+    _, held = hold_out(every, 0.2, 0, groups, least=0)
+    assert 0.12 < len(held) / len(every) < 0.28
+    assert float((every[held].bincount(minlength=12) / every.bincount(minlength=12)).max()) < 0.5

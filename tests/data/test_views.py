@@ -90,9 +90,9 @@ def test_plain_views_are_the_normalised_pictures() -> None:
 
 
 def test_normalisation_by_source() -> None:
-    assert normalisation("cifar10") is normalisation("uoft-cs/cifar100") is CIFAR
+    assert normalisation("cifar10") is normalisation("cifar100") is CIFAR
     assert normalisation("digits") is HALF
-    assert normalisation("photos") is IMAGENET
+    assert normalisation("photos") is normalisation("my_digits") is IMAGENET
     assert float(HALF(torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 2).expand(3, 1, 2)).abs().min()) == 1
 
 

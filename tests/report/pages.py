@@ -1,5 +1,6 @@
-"""A page as its parser sees it."""
+"""A page as its parser sees it, and the cells of its tables."""
 
+import re
 from html.parser import HTMLParser
 
 
@@ -30,3 +31,9 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for found, attributes in self.tags if found == tag]
+
+
+def cells(text: str, title: str) -> list[list[str]]:
+    """The rows of the table whose head has this column."""
+    (table,) = [part for part in re.findall(r"<table.*?</table>", text, re.S) if f'<th scope="col">{title}</th>' in part]
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)[1:]]

@@ -6,10 +6,12 @@ import torch
 
 from tailwise.data.source import Stacked
 from tailwise.evaluate import Answers, result
+from tailwise.metrics import multilabel_summary
 from tailwise.report.evidence import Evidence, spread_over_groups
+from tailwise.report.multilabel import Scored
 
 HOSTILE = ["<script>alert(1)</script>", "'\"><img src=x onerror=alert(1)>", "{{ 7*7 }}", "a & b", "</title>", "ünïcode \ud800"]
-LOG = [{"step": i, "epoch": i, "loss_epoch": 2 / (i + 1), "val_balanced": 0.1 * i} for i in range(6)]
+LOG = [{"step": i, "epoch": i, "loss_epoch": 2 / (i + 1), "val_balanced": 0.1 * i, "val_map": 0.08 * i} for i in range(6)]
 
 COUNTS = torch.tensor([300, 150, 60, 30, 10, 3])
 
@@ -35,7 +37,58 @@ def judged(
     shown = spread_over_groups(labels, counts, mapped)
     features = torch.randn(len(shown), 6, generator=g)
     pixels = torch.randint(0, 256, (len(labels), 3, side, side), generator=g, dtype=torch.uint8)
-    return block, Evidence(labels, found, confidence, shown, features, Stacked(pixels))
+    return block, Evidence(labels, found, confidence, found, confidence, shown, features, Stacked(pixels))
+
+
+def called(logits: torch.Tensor, targets: torch.Tensor) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Precision, recall and F1 of each class at a logit of 0, and their means."""
+    found, own, named = ((logits > 0) & targets).sum(0), targets.sum(0), (logits > 0).sum(0)
+    f1 = 2 * found / (own + named).clamp(min=1)
+    classes = [
+        {"precision": float(hit) / int(n) if n else 0.0, "recall": float(hit) / int(of) if of else None, "f1": float(one)}
+        for hit, of, n, one in zip(found, own, named, f1, strict=True)
+    ]
+    micro = 2 * float(found.sum()) / float((own + named).sum())
+    return classes, {"macro_f1": float(f1.mean()), "micro_f1": micro, "predicted": float(named.sum()) / len(logits)}
+
+
+def labelled(
+    counts: torch.Tensor, names: list[str] | None = None, n: int = 120, side: int = 8
+) -> tuple[dict[str, Any], Scored]:
+    """A result whose images have several labels, and its evidence; the last class is on no test image."""
+    classes, g = counts.numel(), torch.Generator().manual_seed(0)
+    share = (counts / counts.max()).sqrt() * 0.5
+    targets = torch.rand(n, classes, generator=g) < share.clamp(min=2 / n)
+    targets[:, -1] = False
+    prior = (share / (1 - share)).log()
+    logits = prior + torch.randn(n, classes, generator=g) + targets * (1.0 + 2 * share)
+    names = names or [f"class {c}" for c in range(classes)]
+    summary = multilabel_summary(logits, targets, counts)
+    rows, means = called(logits, targets)
+    _, taken_away = called(logits - prior, targets)
+    columns = zip(names, counts.tolist(), targets.sum(0).tolist(), summary.pop("ap"), rows, strict=True)
+    per_class = [{"name": name, "train": train, "test": test, "ap": ap, **row} for name, train, test, ap, row in columns]
+    worst = min((row for row in per_class if row["ap"] is not None), key=lambda row: float(row["ap"]))
+    block = {
+        "recipe": "photos",
+        "objective": "Asymmetric",
+        "data": "photos.csv",
+        "seed": 0,
+        "epochs": 6,
+        "task": "multilabel",
+        "n_test": n,
+        **summary,
+        "per_class": per_class,
+        "worst": {"name": worst["name"], "ap": worst["ap"]},
+        "macro_f1": means["macro_f1"],
+        "micro_f1": means["micro_f1"],
+        "labels_per_image": {"train": 1.75, "test": float(targets.sum()) / n, "predicted": means["predicted"]},
+        "gap": {group: None if summary[group] is None else 0.1 for group in ("map", "head", "medium", "tail")},
+        "post_hoc": taken_away,
+        "best_epoch": {"epoch": 4, "map": 0.5, "split": "val"},
+    }
+    pixels = torch.randint(0, 256, (n, 3, 8, 8), generator=g, dtype=torch.uint8)
+    return block, Scored(logits, targets, Stacked(pixels))
 
 
 def run_of(seed: int, balanced: float, **more: Any) -> dict[str, Any]:

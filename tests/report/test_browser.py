@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from report.runs import COUNTS, HOSTILE, LOG, judged, run_of
+from report.runs import COUNTS, HOSTILE, LOG, judged, labelled, run_of
 
-from tailwise.report import comparison, images
+from tailwise.report import comparison, images, multilabel
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -136,3 +136,20 @@ def test_a_comparison(opened: Any) -> None:
     page = opened(comparison.comparison(runs), "comparison")
     page.locator("svg.live circle").first.hover()
     assert page.locator("#tip").inner_text() == "CE, seed 0: all 50.0 %"
+
+
+def test_several_labels_per_image(opened: Any) -> None:
+    page = opened(multilabel.multilabel_report(*labelled(COUNTS, HOSTILE), LOG), "multilabel")
+    page.locator("svg.live").first.locator("[tabindex]").first.hover()
+    assert page.locator("#tip").inner_text().startswith(f"{HOSTILE[0]}: AP ")
+    assert page.evaluate("document.scripts.length") == 1
+    page.get_by_label("Filter").fill("tail")
+    assert len(shown(page)) == 2
+    page.get_by_label("Filter").fill("")
+    for _ in range(2):
+        page.locator("table.live th button").nth(1).click()
+        assert shown(page, 1)[-1] == "n/a"
+    page.get_by_role("button", name="training images").click()
+    assert shown(page, 6) == ["3", "10", "30", "60", "150", "300"]
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

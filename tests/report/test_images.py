@@ -8,25 +8,21 @@ import numpy as np
 import pytest
 import torch
 from commands import TINY, Capture, refused
-from report.pages import Page
+from report.pages import Page, cells
 from report.runs import COUNTS, HOSTILE, LOG, judged, run_of
 
 from tailwise.cli import main
 from tailwise.data.source import Split, Stacked
-from tailwise.report import charts, gallery, images, words
+from tailwise.report import charts, frequency, gallery, images
+from tailwise.report import image_words as words
 from tailwise.report.comparison import comparison, paired
 from tailwise.report.evidence import confusions, flat, flow, gather, pairs, spread_over_groups
+from tailwise.report.figures import IMAGES
 from tailwise.report.images import image_report
 from tailwise.report.page import script
 from tailwise.report.text import percent
 from tailwise.train.run import Run
 from tailwise.types import IGNORE, TailwiseError
-
-
-def cells(text: str, title: str) -> list[list[str]]:
-    """The rows of the table whose head has this column."""
-    (table,) = [part for part in re.findall(r"<table.*?</table>", text, re.S) if f'<th scope="col">{title}</th>' in part]
-    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)[1:]]
 
 
 def test_the_page_needs_nothing_else() -> None:
@@ -131,7 +127,7 @@ def test_without_answers_and_without_errors() -> None:
 
 def test_every_mark_says_what_it_is() -> None:
     block, evidence = judged(COUNTS)
-    plot = charts.frequency(block["per_class"], [0, 0, 1, 1, 2, 2])
+    plot = frequency.frequency(block["per_class"], [0, 0, 1, 1, 2, 2], IMAGES)
     assert [dot.name for dot in plot.dots] == [row["name"] for row in block["per_class"]]
     assert plot.dots[5].note == (
         f"class 5: recall {percent(block['per_class'][5]['recall'])} %, precision "
@@ -195,7 +191,7 @@ def test_evidence_is_what_the_model_says() -> None:
         torch.set_default_dtype(torch.float32)
     listed = labels.clone()
     listed[[1, 6, 9]] = IGNORE  # such an image has no place in the map
-    found = gather(model, parts, _split(listed), torch.tensor([300, 50, 5]))
+    _, found = gather(model, parts, _split(listed), torch.tensor([300, 50, 5]), None, lambda logits: logits.log_softmax(-1))
     whole = model(torch.cat([part.views[:1] for part in parts], 1))
     assert torch.equal(found.predictions, whole.logits[0].argmax(-1))
     assert found.mapped.tolist() == [0, 2, 3, 4, 5, 7, 8, 10]

@@ -8,7 +8,7 @@ import torch
 
 from tailwise.data import Split, Stacked
 from tailwise.models import pretrained
-from tailwise.train import choose, parse
+from tailwise.train import choose, parse, rules
 from tailwise.train.choose import Choice
 from tailwise.train.recipe import Data
 
@@ -20,22 +20,28 @@ def pictures(side: int, n: int = 4) -> Stacked:
 
 
 def chosen(side: int, *words: str) -> dict[str, Choice]:
-    told = choose.said(words)
+    said = choose.told(words)
     train = Split(pictures(side, 244), torch.arange(3).repeat_interleave(COUNTS))
-    found = choose.objective(told, "LogitAdjusted", "so", COUNTS) + choose.choices(parse.resolve({}, words), told, train)
+    found = choose.objective(said, "LogitAdjusted", "so", COUNTS) + choose.choices(parse.resolve({}, words), said, train)
     return {choice.what: choice for choice in found}
 
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """16 GiB, no GPU, and no network."""
-    monkeypatch.setattr(choose, "memory", lambda: 16 * 2**30)
+    monkeypatch.setattr(rules, "memory", lambda: 16 * 2**30)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(pretrained, "trouble", lambda name: "no network")
 
 
-def test_the_words_of_a_command_name_keys_and_their_sections() -> None:
-    assert choose.said(["--optim.lr=0.1", "--epochs", "3", "x"]) == {"optim", "optim.lr", "epochs"}
+def test_the_words_of_a_command_name_keys_and_sections() -> None:
+    said = choose.told(["--optim.lr=0.1", "--epochs", "3", "x", "--schedule=Steps"])
+    assert said.settles("optim.lr")
+    assert said.settles("schedule.warmup")
+    assert said.touches("optim")
+    assert not said.settles("optim")
+    assert not said.settles("optim.lr_of_something")
+    assert not said.touches("3")
 
 
 @pytest.mark.parametrize(
@@ -43,33 +49,33 @@ def test_the_words_of_a_command_name_keys_and_their_sections() -> None:
     [(100, 32, 16, 32), (800, 32, 16, 50), (10**6, 32, 16, 128), (10**6, 224, 16, 32), (10**6, 224, 1, 2), (10**6, 112, 1, 8)],
 )
 def test_the_batch_goes_with_the_data_and_the_memory(samples: int, size: int, gib: int, expected: int) -> None:
-    assert choose.batch_size(samples, size, gib * 2**30) == expected
+    assert rules.batch_size(samples, size, available=gib * 2**30) == expected
 
 
 def test_the_machine_says_how_much_memory_it_has() -> None:
-    assert choose.memory() >= 2**28
+    assert rules.memory() >= 2**28
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, 8), (33, 40), (64, 64), (65, 96), (130, 160), (224, 224), (300, 224)])
 def test_the_image_size_is_that_of_the_images(side: int, size: int) -> None:
-    assert choose.image_size(pictures(side)) == size
+    assert rules.image_size(pictures(side)) == size
 
 
 def test_few_images_get_more_epochs_within_bounds() -> None:
-    assert choose.epochs(10**6, 128, choose.SCRATCH) == choose.EPOCHS[choose.SCRATCH][0]
-    assert choose.epochs(20, 16, choose.SCRATCH) == choose.EPOCHS[choose.SCRATCH][1]
-    few, more = (choose.epochs(n, 16, choose.ADAPTED) for n in (300, 600))
+    assert rules.epochs(10**6, 128, rules.SCRATCH) == rules.EPOCHS[rules.SCRATCH][0]
+    assert rules.epochs(20, 16, rules.SCRATCH) == rules.EPOCHS[rules.SCRATCH][1]
+    few, more = (rules.epochs(n, 16, rules.ADAPTED) for n in (300, 600))
     assert (few, more) == (22, 11)  # about 400 steps
 
 
 def test_the_rate_of_sgd_goes_with_the_batch() -> None:
-    assert choose.rate("sgd", 128, choose.SCRATCH) == pytest.approx(2 * choose.rate("sgd", 64, choose.SCRATCH))
-    assert choose.rate("sgd", 16, choose.ADAPTED) == choose.rate("sgd", 128, choose.ADAPTED) == 0.01
-    assert choose.rate("adamw", 16, choose.SCRATCH) == 1e-3
+    assert rules.rate("sgd", 128, rules.SCRATCH) == pytest.approx(2 * rules.rate("sgd", 64, rules.SCRATCH))
+    assert rules.rate("sgd", 16, rules.ADAPTED) == rules.rate("sgd", 128, rules.ADAPTED) == 0.01
+    assert rules.rate("adamw", 16, rules.SCRATCH) == 1e-3
 
 
 def test_the_first_of_each_class() -> None:
-    assert choose.first_of_each(torch.tensor([2, 0, 0, 2, 0, 3]), 2).tolist() == [0, 1, 2, 3, 5]
+    assert rules.first_of_each(torch.tensor([2, 0, 0, 2, 0, 3]), 2).tolist() == [0, 1, 2, 3, 5]
 
 
 def test_small_images_get_a_small_network_and_no_download(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +84,7 @@ def test_small_images_get_a_small_network_and_no_download(monkeypatch: pytest.Mo
     assert found["network"].keys == {"model": {"backbone": "resnet32"}}
     assert found["image size"].value == "32 pixels"
     assert found["batch size"].keys == {"batch_size": 32}
-    assert found["learning rate"].keys["optim"] == {"lr": choose.rate("sgd", 32, choose.SCRATCH)}
+    assert found["learning rate"].keys["optim"] == {"lr": rules.rate("sgd", 32, rules.SCRATCH)}
     assert "--optim.lr" in str(found["learning rate"])
 
 
@@ -109,7 +115,7 @@ def test_another_pretrained_network_or_one_without_peft_is_tuned_whole(monkeypat
     monkeypatch.setattr(pretrained, "trouble", lambda name: "")
     found = chosen(150, "--model.backbone=resnet18")
     assert found["network"].keys == {"model": {"backbone": "resnet18", "weights": "pretrained"}}
-    assert found["learning rate"].keys["optim"]["lr"] == choose.rate("sgd", 32, choose.TUNED)
+    assert found["learning rate"].keys["optim"]["lr"] == rules.rate("sgd", 32, rules.TUNED)
     assert "adapter" not in chosen(150, "--model.adapter=none")["network"].keys["model"]
     monkeypatch.setattr(choose, "find_spec", lambda name: None)
     found = chosen(150)
@@ -134,17 +140,29 @@ def test_weights_from_a_file_are_used_at_their_networks_size(tmp_path: Path) -> 
         (["--objective=BCL"], "objective"),
         (["--post_hoc=LogitAdjustment"], "objective"),
         (["--model.backbone=resnet8"], "network"),
+        (["--schedule=Steps"], "warm-up"),
+        (["--schedule.warmup=2"], "warm-up"),
+        (["--optim={lr: 0.3}"], "learning rate"),
     ],
 )
 def test_what_the_user_says_is_not_chosen(words: list[str], gone: str) -> None:
-    assert gone in chosen(32)
-    assert gone not in chosen(32, *words)
+    everything = chosen(32)
+    left = chosen(32, *words)
+    assert set(everything) - set(left) == {gone}
+
+
+@pytest.mark.parametrize(
+    "word", ["--optim.weight_decay=1e-4", "--optim.momentum=0.8", "--engine.threads=1", "--model.width=64"]
+)
+def test_another_key_of_the_same_section_leaves_every_choice(word: str) -> None:
+    assert {what: choice.keys for what, choice in chosen(32, word).items()} == {
+        what: choice.keys for what, choice in chosen(32).items()
+    }
 
 
 def test_a_batch_of_the_users_moves_the_rate_and_a_schedule_stays() -> None:
-    assert chosen(32, "--batch_size=64")["learning rate"].keys["optim"]["lr"] == choose.rate("sgd", 64, choose.SCRATCH)
-    assert "schedule" in chosen(32)["learning rate"].keys
-    assert "schedule" not in chosen(32, "--schedule=Steps")["learning rate"].keys
+    assert chosen(32, "--batch_size=64")["learning rate"].keys["optim"]["lr"] == rules.rate("sgd", 64, rules.SCRATCH)
+    assert chosen(32)["warm-up"].keys["schedule"]["init_args"] == {"warmup": int(chosen(32)["epochs"].value) / 10}
 
 
 def split(groups: Any, **held: list[int]) -> Choice:

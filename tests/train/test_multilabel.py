@@ -79,6 +79,10 @@ def test_the_result_is_that_of_the_saved_model(done: Run, listing: Path) -> None
     assert result["labels_per_image"]["test"] == pytest.approx(float(targets.sum(1).mean()))
     called = (logits > 0).float()
     assert result["labels_per_image"]["predicted"] == pytest.approx(float(called.sum(1).mean()))
+    odds = (prepared.counts / (179 - prepared.counts)).log()  # the objective's logits are free of them
+    shares = (logits + odds > 0).float()
+    assert result["shipped"]["predicted"] == pytest.approx(float(shares.sum(1).mean()))
+    assert result["shipped"]["micro_f1"] == pytest.approx(float(2 * (shares * targets).sum() / (shares.sum() + targets.sum())))
     assert set(result["gap"]) == {"map", "head", "medium", "tail"}
     assert result["gap"]["head"] is not None
 

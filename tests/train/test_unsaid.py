@@ -35,7 +35,15 @@ def test_a_folder_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     run = fit(source, out=tmp_path / "run", overrides=LOUD | {"epochs": 1})
     err = capsys.readouterr().err
     chosen = {choice["what"]: choice for choice in run.manifest["chosen"]}
-    assert list(chosen) == ["split", "objective", "image size", "network", "batch size", "learning rate"]  # epochs were said
+    assert list(chosen) == [
+        "split",
+        "objective",
+        "network",
+        "image size",
+        "batch size",
+        "learning rate",
+        "warm-up",
+    ]  # epochs were said
     assert "images of a group stay on one side" in chosen["split"]["why"]
     for choice in chosen.values():
         assert f"{choice['what']}: {choice['value']}" in err

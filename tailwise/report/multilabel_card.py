@@ -1,0 +1,33 @@
+"""The card of one run whose images have several labels, as plain text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tailwise.report.figures import MULTILABEL, SHARES
+from tailwise.report.text import NO_PRIOR, NOT_AVAILABLE, best_epoch, counted, heading, listed, percent, row, worst
+
+
+def card(result: Mapping[str, Any]) -> str:
+    """One run in full, from its result block: its figures, then every class, or the ten of lowest AP where they are many.
+
+    F1 and the labels that are predicted are at probability 1/2 of the deployed logits, and once more, after ``post-hoc``,
+    where the training frequencies are taken away. Average precision has no threshold and does not change by it.
+    """
+    post_hoc, gap, labels = result["post_hoc"], result["gap"], result["labels_per_image"]
+    facts = {
+        "test images": str(result["n_test"]),
+        "mAP": percent(result["map"]),
+        "by positives": row({group: result[group] for group in SHARES}),
+        "groups": MULTILABEL.edges(result),
+        "worst class": worst(result, MULTILABEL),
+        "F1": _f1(result),
+        "labels per image": "   ".join(f"{name} {n:.2f}" for name, n in labels.items() if n is not None),
+        "train - test gap": row({"mAP": gap["map"], **{group: gap[group] for group in SHARES}}, "+") if gap else NOT_AVAILABLE,
+        "post-hoc": f"{_f1(post_hoc)}   labels per image {post_hoc['predicted']:.2f}" if post_hoc else NO_PRIOR,
+        **best_epoch(result, MULTILABEL),
+    }
+    return "\n".join([*heading(result), *listed(facts), "", counted(result, MULTILABEL)]) + "\n"
+
+
+def _f1(block: Mapping[str, Any]) -> str:
+    return row({"macro": block["macro_f1"], "micro": block["micro_f1"]}) + "   at probability 1/2"
