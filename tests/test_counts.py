@@ -21,6 +21,7 @@ from tailwise.counts import (
     log_prior,
     shot_groups,
     thirds,
+    turns,
     with_aliases,
 )
 from tailwise.types import IGNORE, TailwiseError
@@ -214,3 +215,8 @@ def test_thirds_follow_the_counts_not_the_order() -> None:
     assert {name: mask.nonzero().flatten().tolist() for name, mask in groups.items()} == {
         "head": [1, 3], "middle": [0, 4, 5], "tail": [2, 6],
     }  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 5), max_size=6))
+def test_turns_count_up_within_each_group(sizes: list[int]) -> None:
+    assert turns(torch.tensor(sizes, dtype=torch.int64)).tolist() == [i for n in sizes for i in range(n)]

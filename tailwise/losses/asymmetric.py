@@ -35,8 +35,12 @@ def asymmetric(logits: Tensor, labels: Tensor, gamma_positive: float, gamma_nega
 class Asymmetric(MultiLabel):
     """Focuses among negatives more than among positives, and ignores negatives that are easy.
 
-    Defaults γ₊ = 0, γ₋ = 4, m = 0.05 are the paper's for MS-COCO. The authors' training script stops the gradient of the
-    focusing factors, their equation and the default of their loss do not. They sum over the batch, here it is the mean.
+    Defaults γ₊ = 0, γ₋ = 4, m = 0.05 are those of the authors' training script for MS-COCO; their class has γ₊ = 1. Values of
+    targets 0 and 1 are those of their code, which has a floor of 1e-8 under its logarithms and sums over the batch, where this
+    takes the mean. The script stops the gradient of the focusing factors; their equation does not, nor does this.
+
+    The shift also bounds what negatives weigh at high logits: with the defaults, of a class in more than 96 % of the samples
+    the loss falls for ever as the logit grows. No logit is then that of an input that tells nothing; it carries its log odds.
     """
 
     def __init__(

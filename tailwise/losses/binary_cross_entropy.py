@@ -13,6 +13,9 @@ from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
+EDGE = 500.0
+"""Logits that are looked at in search of those of an input that tells nothing."""
+
 
 def log_odds(counts: Tensor, samples: int) -> Tensor:
     """b_c = log(n_c / (N − n_c)) (C,) float64, of n_c positives among N samples; both numbers are floored at one."""
@@ -38,21 +41,22 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, log_odds: Tensor, tau: 
 def indifferent(loss: Callable[[Tensor, Tensor], Tensor], counts: Tensor, samples: int) -> Tensor:
     """The logits (C,) float64 of an input that tells nothing: n_c ℓ'(f, 1) + (N − n_c) ℓ'(f, 0) = 0, by bisection.
 
-    ``loss`` takes logits and targets (M, C), and no class minds the others. Binary cross-entropy gives the log odds.
+    ``loss`` takes logits and targets (M, C), and no class minds the others. Binary cross-entropy gives the log odds. So does
+    any loss of a class whose slope has no root within ± `EDGE`, as where it falls for ever: no logits are those of nothing.
     """
     size = torch.stack([counts, samples - counts]).clamp(min=1).double()
     targets = torch.zeros_like(size)
     targets[0] = 1
-    high = torch.full_like(size[0], 50.0)
+    high = torch.full_like(size[0], EDGE)
     low = -high
     with torch.inference_mode(False), torch.enable_grad():
-        for _ in range(60):
+        for _ in range(64):
             middle = (low + high) / 2
             logits = middle.expand_as(size).clone().requires_grad_()
             (slope,) = torch.autograd.grad(loss(logits, targets).sum(), logits)
             rising = (size * slope).sum(0) > 0
             low, high = torch.where(rising, low, middle), torch.where(rising, middle, high)
-    return (low + high) / 2
+    return torch.where((low > -EDGE) & (high < EDGE), (low + high) / 2, log_odds(counts, samples))
 
 
 class MultiLabel(Objective, ABC):

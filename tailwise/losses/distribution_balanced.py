@@ -56,8 +56,10 @@ def distribution_balanced(
 class DistributionBalanced(MultiLabel):
     """Weights that know which labels come together, and negatives that may rest.
 
-    Defaults α = 0.1, β = 10, μ = 0.2, λ = 2, κ = 0.05 are the authors' for COCO-MLT; VOC-MLT has μ = 0.3. They draw the
-    samples by classes, put a focal factor on top in some rows, and take the mean over classes, here it is the sum.
+    Defaults are what the authors train COCO-MLT with: α = 0.1, β = 10, μ = 0.2, λ = 2, κ = 0.025; VOC-MLT has μ = 0.3, λ = 5,
+    κ = 0.01. Both of their configurations say 0.05, which their code divides by λ: a mistake, as they write in issue 8 of
+    wutong16/DistributionBalancedLoss, that made κ so much smaller. Both also draw samples by classes, have a focal factor
+    2 (1 − p_t)², p_t the probability of the target after λ and κ, and take the mean over classes, here it is the sum.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class DistributionBalanced(MultiLabel):
         beta: float = 10.0,
         mu: float = 0.2,
         negative_scale: float = 2.0,
-        kappa: float = 0.05,
+        kappa: float = 0.025,
         samples: int | None = None,
     ) -> None:
         super().__init__(counts, model, samples)

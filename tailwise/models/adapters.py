@@ -18,11 +18,12 @@ LEAST = 4
 
 
 def rank(classes: int, blocks: int) -> int:
-    """2^⌊log₂(C / 2L)⌋, at least `LEAST`: the adapters of L blocks have about as many weights as the classifier of C classes.
+    """2^⌊log₂(C / 6L)⌋, at least `LEAST`: the largest power of 2 with no more weights in L blocks than in the classifier.
 
-    The rule of LIFT (Shi et al., ICML 2024) for its bottlenecks.
+    Of width D these are 6 r D L (qkv has 4 r D a block, proj 2 r D) and C D for C classes. After LIFT (Shi et al., ICML 2024),
+    whose bottlenecks of 2 r D a block have C / 2L, and at least 1.
     """
-    return int(max(LEAST, 2 ** ((classes // (2 * blocks)).bit_length() - 1)))
+    return int(max(LEAST, 2 ** ((classes // (6 * blocks)).bit_length() - 1)))
 
 
 def adaptable(name: str) -> bool:

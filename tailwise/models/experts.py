@@ -1,15 +1,15 @@
 """Several experts on one trunk: the early stages of a backbone are shared, each expert has its own late ones."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tailwise.models.backbones import build
-from tailwise.models.classifiers import Cosine, Linear, Scaled
+from tailwise.models.classifiers import Cosine
 from tailwise.models.dense import DenseNetwork
-from tailwise.models.model import CLASSIFIERS, Network
+from tailwise.models.model import CLASSIFIERS, Classifier, Kind, Network
 from tailwise.models.resnet_cifar import ResNetCifar
 from tailwise.types import ExpertOutput, TailwiseError
 
@@ -17,7 +17,7 @@ from tailwise.types import ExpertOutput, TailwiseError
 def network(
     backbone: str,
     classes: int,
-    classifier: Literal["linear", "cosine", "scaled"] = "linear",
+    classifier: Kind = "linear",
     weights: str = "none",
     experts: int = 1,
     own_stages: int = 2,
@@ -55,7 +55,7 @@ class Experts(Network):
         self,
         backbone: str,
         classes: int,
-        classifier: Literal["linear", "cosine", "scaled"] = "linear",
+        classifier: Kind = "linear",
         weights: str = "none",
         experts: int = 3,
         own_stages: int = 2,
@@ -70,15 +70,9 @@ class Experts(Network):
         self.dim = self.backbone.num_features
         self.to(memory_format=torch.channels_last)
 
-    def load_stage(self, trained: Network, classifier: bool) -> None:
-        """As `Network`, expert by expert; the trained network must have as many, with as many stages of their own."""
-        for key, what in (("experts", "number of experts"), ("own_stages", "number of each expert's own stages")):
-            theirs, mine = trained.config.get(key, "none"), self.config[key]
-            if theirs != mine:
-                raise TailwiseError(f"model.start_from: its {what} is {theirs}, this one is {mine}; they must be the same")
-        super().load_stage(trained, classifier=False)
-        if classifier:
-            self.classifier.start_from(trained.classifier)  # type: ignore[arg-type]  # of experts, as just checked
+    def heads(self) -> Sequence[Classifier]:
+        """See `Network`."""
+        return cast(Sequence[Classifier], self.classifier.parts)
 
     def forward(self, views: Tensor) -> ExpertOutput:
         """Views (V, B, *X) to logits (V, B, C), experts (E, V, B, C), features (V, B, E·D) and classifier (C, E·D).
@@ -137,7 +131,7 @@ class Mean(nn.Module):
     the graph; ``scale`` is that of every part.
     """
 
-    def __init__(self, parts: Sequence[Linear | Cosine | Scaled]) -> None:
+    def __init__(self, parts: Sequence[Classifier]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
         self.scale = parts[0].scale
@@ -174,17 +168,3 @@ class Mean(nn.Module):
             if isinstance(part, Cosine):
                 raise TailwiseError("a cosine classifier cannot take other rows; set model.classifier linear")
             part.assign(len(self.parts) * rows, bias)  # type: ignore[operator]
-
-    @torch.no_grad()
-    def start_from(self, trained: "Mean") -> None:
-        """Part by part: linear and scaled ones take each other's rows and bias, cosine ones the rows of cosine ones."""
-        for part, given in zip(self.parts, trained.parts, strict=True):
-            if isinstance(part, Cosine) != isinstance(given, Cosine):
-                raise TailwiseError(
-                    "model.start_from: a cosine classifier cannot start another kind, nor another a cosine one; "
-                    "set model.reinitialise, or start from another run"
-                )
-            if isinstance(part, Cosine):
-                part.weight.copy_(given.weight)  # type: ignore[arg-type]
-            else:
-                part.assign(given.weight, given.bias)  # type: ignore[operator]

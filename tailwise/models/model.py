@@ -1,5 +1,6 @@
 """The deployed network: a backbone with its classifier."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,7 +10,18 @@ from tailwise.models.backbones import build
 from tailwise.models.classifiers import Cosine, Linear, Scaled
 from tailwise.types import Output, TailwiseError
 
-CLASSIFIERS: dict[str, type[Linear] | type[Cosine] | type[Scaled]] = {"linear": Linear, "cosine": Cosine, "scaled": Scaled}
+Kind = Literal["linear", "cosine", "scaled"]
+Classifier = Linear | Cosine | Scaled
+CLASSIFIERS: dict[Kind, type[Classifier]] = {"linear": Linear, "cosine": Cosine, "scaled": Scaled}
+_SAME = {
+    "backbone": "backbone",
+    "classes": "number of classes",
+    "experts": "number of experts",
+    "own_stages": "number of each expert's own stages",
+    "decoder": "decoder",
+    "width": "width",
+}
+"""What two stages of training must have in common, and what messages call it."""
 
 
 class Network(nn.Module):
@@ -20,13 +32,7 @@ class Network(nn.Module):
     `load_stage`, and `freeze` where the backbone stays as it is.
     """
 
-    def __init__(
-        self,
-        backbone: str,
-        classes: int,
-        classifier: Literal["linear", "cosine", "scaled"] = "linear",
-        weights: str = "none",
-    ) -> None:
+    def __init__(self, backbone: str, classes: int, classifier: Kind = "linear", weights: str = "none") -> None:
         super().__init__()
         self.config: dict[str, Any] = {"backbone": backbone, "classes": classes, "classifier": classifier}
         self.backbone = build(backbone, weights)
@@ -36,6 +42,7 @@ class Network(nn.Module):
         self.frozen = False
         self.to(memory_format=torch.channels_last)
 
+    @torch.no_grad()
     def load_stage(self, trained: "Network", classifier: bool) -> None:
         """Start from a trained network: copy its backbone and, if asked, its classifier.
 
@@ -44,27 +51,23 @@ class Network(nn.Module):
         linear classifier and left behind with a cosine one. Raises `TailwiseError` when backbones, class counts, or
         classifiers do not fit.
         """
-        for what, mine, theirs in (
-            ("backbone", self.config["backbone"], trained.config["backbone"]),
-            ("number of classes", self.classes, trained.classes),
-            ("number of experts", self.config.get("experts", 1), trained.config.get("experts", 1)),
-            ("decoder", self.config.get("decoder", "none"), trained.config.get("decoder", "none")),
-            ("width", self.config.get("width", "none"), trained.config.get("width", "none")),
-        ):
+        for key, what in _SAME.items():
+            mine, theirs = self.config.get(key, "none"), trained.config.get(key, "none")
             if mine != theirs:
                 raise TailwiseError(f"model.start_from: its {what} is {theirs}, this one is {mine}; they must be the same")
         self.backbone.load_state_dict(trained.backbone.state_dict())
-        if not classifier:
-            return
-        ours, given = self.classifier, trained.classifier
-        if isinstance(ours, Cosine) != isinstance(given, Cosine):
-            kinds = f"a {trained.config['classifier']} classifier cannot start a {self.config['classifier']} one"
-            raise TailwiseError(f"model.start_from: {kinds}; set model.reinitialise, or start from another run")
-        if isinstance(ours, Cosine):
-            with torch.no_grad():
+        for ours, given in zip(self.heads(), trained.heads(), strict=True) if classifier else ():
+            if isinstance(ours, Cosine) != isinstance(given, Cosine):
+                kinds = f"a {trained.config['classifier']} classifier cannot start a {self.config['classifier']} one"
+                raise TailwiseError(f"model.start_from: {kinds}; set model.reinitialise, or start from another run")
+            if isinstance(ours, Cosine):
                 ours.weight.copy_(given.weight)
-        else:
-            ours.assign(given.weight, given.bias)
+            else:
+                ours.assign(given.weight, given.bias)
+
+    def heads(self) -> Sequence[Classifier]:
+        """The classifier, or that of every expert."""
+        return [self.classifier]
 
     def freeze(self) -> None:
         """Leave the backbone as it is from now on: no gradients, and eval mode whatever `train` says.

@@ -1,7 +1,6 @@
 """Checkpoints that the authors' code of BCL, GML and ProCo writes, as our networks: read without running code from them."""
 
 import hashlib
-import pickle
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,15 @@ from torch import Tensor
 
 from tailwise.models.model import Network
 from tailwise.models.resnet_cifar import DEPTHS
+from tailwise.models.weights_file import read_tensors
 from tailwise.types import TailwiseError
 
 ENCODERS = {"bcl": ("encoder.",), "gml": ("encoder_q.",), "proco": ("encoder.",)}
 """How the names of the deployed backbone begin in each method's code; GML's teacher, and ports, have other beginnings."""
+MARKS = {"encoder_q.": "gml", "head_fc.": "bcl", "head.": "proco"}
+"""How a name begins in a file of one method's code alone; BCL's has ``head.`` too, so the order matters."""
 OTHERS = ("encoder.", "backbone.", "")
 HEADS = ("fc.", "classifier.", "linear.")
-SCALE = 30.0
-"""Of the cosine classifier in all three, which GML keeps in its loss; the one of `tailwise.models.Cosine`."""
 
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -61,9 +61,13 @@ def convert(path: Path, method: Literal["bcl", "gml", "proco"], names: Sequence[
     numbers. A checkpoint says nothing of its training set: ``train_counts`` are None, and ``about`` lists under
     ``converted`` what is unknown and what is assumed. The logits carry no prior: all three train a logit-adjusted loss.
 
-    Raises `TailwiseError` for a file that is no such checkpoint, an architecture that is not ours, and wrong ``names``.
+    Raises `TailwiseError` for a file that is no such checkpoint, of another method, or not safe to read; for weights that
+    are not finite, an architecture that is not ours, and wrong ``names``.
     """
     tensors = read_tensors(path)
+    writer, mark = next(((m, k) for k, m in MARKS.items() if any(key.startswith(k) for key in tensors)), (method, ""))
+    if writer != method:
+        raise TailwiseError(f"{path}: written by {writer}'s code, it has {mark}*; give --from {writer} instead of {method}")
     prefix = next((p for p in (*ENCODERS[method], *OTHERS) if f"{p}conv1.weight" in tensors), None)
     if prefix is None:
         first = ", ".join(list(tensors)[:3])
@@ -81,6 +85,8 @@ def convert(path: Path, method: Literal["bcl", "gml", "proco"], names: Sequence[
     state["classifier.bias"] = torch.zeros(len(rows)) if bias is None else bias
     _fill(path, made, state)
     used = {f"{prefix}{k}" for k in body} | {f"{head}weight", f"{head}bias"}
+    if bad := next((key for key in tensors if key in used and not tensors[key].isfinite().all()), None):
+        raise TailwiseError(f"{path}: {bad} holds NaN or infinite numbers; take another checkpoint")
     about = {"classes": _names(len(rows), names), **_about(path, method, backbone, len(rows))}
     return Published(made.eval(), about, Counter(k.split(".")[0] for k in tensors if k not in used))
 
@@ -170,55 +176,3 @@ def _names(classes: int, names: Sequence[str] | None) -> list[str]:
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
         raise TailwiseError(f"convert: the class name {repeated[0]!r} is there twice; names must differ")
     return list(names)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's state dict, names without the beginnings that wrappers of torch add.
-
-    Only torch's own reader for weights touches the file, which calls nothing that the file names. Objects of other
-    classes, such as ProCo's criterion, become inert stand-ins. Raises `TailwiseError` for all that is no checkpoint.
-    """
-    if not path.is_file():
-        raise TailwiseError(f"{path}: no such checkpoint")
-    try:
-        content = _content(path)
-    except Exception as error:  # damaged and hostile files fail in any way
-        reason = next(iter(str(error).splitlines()), "")
-        raise TailwiseError(
-            f"{path}: not a checkpoint that can be read safely ({type(error).__name__}: {reason:.80})"
-        ) from error
-    for key in ("state_dict", "model", "net"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise TailwiseError(f"{path}: holds a {type(content).__name__}, not a state dict")
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    return {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in tensors.items()}
-
-
-def _content(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        strange = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        with torch.serialization.safe_globals([_stand_in(name) for name in strange]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-
-
-class _Inert:
-    """In place of an object that is not wanted: takes any arguments and state, keeps none, calls nothing."""
-
-    def __new__(cls, *args: object, **options: object) -> "_Inert":
-        return super().__new__(cls)
-
-    def __init__(self, *args: object, **options: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-def _stand_in(name: str) -> type[_Inert]:
-    """A class of its own that torch's reader finds under ``name``, whatever the file calls by it."""
-    module, _, own = name.rpartition(".")
-    return type(own, (_Inert,), {"__module__": module, "__qualname__": own})

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tailwise.counts import turns
 from tailwise.queue.base import Held, Queue
 from tailwise.queue.renewal import renewal
 from tailwise.types import TailwiseError
@@ -37,7 +38,7 @@ class ClassQueue(Queue):
         classes = torch.arange(self.slots.numel(), device=self.slots.device)
         self.labels = classes.repeat_interleave(self.slots)
         self.start = self.slots.cumsum(0) - self.slots
-        self.place = torch.arange(self.labels.numel(), device=self.slots.device) - self.start[self.labels]
+        self.place = turns(self.slots)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
@@ -52,7 +53,7 @@ class ClassQueue(Queue):
         labels, order = torch.sort(labels[kept], stable=True)
         classes, counts = torch.unique_consecutive(labels, return_counts=True)
         count = counts.repeat_interleave(counts)
-        turn = torch.arange(labels.numel(), device=labels.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        turn = turns(counts)
         lasting = count - turn <= self.slots[labels]  # earlier ones would be overwritten within this push
         labels, kept, turn = labels[lasting], kept[order][lasting], turn[lasting]
         slot = self.start[labels] + (self.pushed[labels] + turn) % self.slots[labels]

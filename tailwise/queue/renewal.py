@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tailwise.counts import turns
+
 
 class Renewal(NamedTuple):
     """What is written to slots that a sample holds already, and what is left to be pushed as ever."""
@@ -50,16 +52,11 @@ def renewal(
     counted = torch.minimum(given, cap)
     over = (held + counted - cap).clamp(min=0).minimum(counted)
     new = group.argsort(stable=True)
-    turn = _turns(given) - (given - counted)[group[new]]  # from 0 for the first that counts
+    turn = turns(given) - (given - counted)[group[new]]  # from 0 for the first that counts
     limit = over[group[new]]
     by = ((turn >= 0) & (turn < limit)).nonzero()[:, 0]
 
-    moves = ((_turns(held) < (held - over)[of]) & (over[of] > 0)).nonzero()[:, 0]
+    moves = ((turns(held) < (held - over)[of]) & (over[of] > 0)).nonzero()[:, 0]
     ends = (held.cumsum(0) - over)[group[new[by]]] + turn[by]  # after those that move up
     written, source = own[torch.cat([moves, ends])], own[moves + over[of[moves]]]
     return Renewal(slots[written], slot_index[written], slots[source], new[by], new[turn >= limit].sort().values)
-
-
-def _turns(sizes: Tensor) -> Tensor:
-    """0, 1, … within each of some groups of ``sizes`` that lie one after another."""
-    return torch.arange(int(sizes.sum()), device=sizes.device) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)

@@ -86,6 +86,11 @@ def test_a_constant_logit_of_least_loss_is_what_is_carried(cls: type[MultiLabel]
     torch.testing.assert_close(carried, torch.stack(columns), rtol=0, atol=0.011)
 
 
+def test_a_root_far_away_is_found() -> None:
+    slow = indifferent(lambda f, y: binary_cross_entropy(0.1 * f, y, torch.zeros(2)), torch.tensor([1, 10**9]), 2 * 10**9)
+    torch.testing.assert_close(slow, torch.tensor([-10 * log(2 * 10**9 - 1), 0.0], dtype=F64))
+
+
 def test_adjusting_takes_the_log_odds_to_another_population() -> None:
     odds = indifferent(lambda f, y: binary_cross_entropy(f, y, torch.zeros(3)), torch.tensor([50, 5, 95]), 100)
     torch.testing.assert_close(adjust(odds, odds).sigmoid(), torch.full((3,), 0.5, dtype=F64))

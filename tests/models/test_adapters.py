@@ -24,9 +24,19 @@ def images(n: int = 2) -> torch.Tensor:
     return torch.randn(1, n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("classes", "blocks", "expected"), [(100, 12, 4), (1000, 12, 32), (8142, 12, 256), (2, 12, 4)])
-def test_the_rank_is_lifts_bottleneck(classes: int, blocks: int, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("classes", "blocks", "expected"), [(2, 12, 4), (100, 12, 4), (575, 12, 4), (576, 12, 8), (1000, 12, 8), (8142, 12, 64)]
+)
+def test_the_rank_follows_from_classes_and_blocks(classes: int, blocks: int, expected: int) -> None:
     assert rank(classes, blocks) == expected
+
+
+@pytest.mark.parametrize(("classes", "least", "most"), [(600, 0.5, 1.0), (1160, 0.5, 1.0), (20, 1.0, 10.0)])  # LEAST for 20
+def test_adapters_have_about_as_many_weights_as_the_classifier(classes: int, least: float, most: float) -> None:
+    net = Network(NAME, classes, "cosine")
+    adapt(net)
+    weights = sum(value.numel() for name, value in net.named_parameters() if "lora_" in name)
+    assert least < weights / net.classifier.weight.numel() <= most
 
 
 def test_vision_transformers_of_timm_take_adapters() -> None:

@@ -170,7 +170,7 @@ def test_a_second_stage_may_start_its_classifiers_afresh(experts: Experts) -> No
         ({"experts": 2}, "number of experts is 2, this one is 3"),
         ({"own_stages": 1}, "own stages is 1, this one is 2"),
         ({"backbone": "resnet14"}, "backbone is resnet14"),
-        ({"classifier": "cosine"}, "cosine classifier cannot start another kind"),
+        ({"classifier": "cosine"}, "a cosine classifier cannot start a linear one"),
     ],
 )
 def test_another_network_cannot_be_its_first_stage(experts: Experts, trained: dict[str, Any], message: str) -> None:

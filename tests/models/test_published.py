@@ -1,22 +1,18 @@
 """Published checkpoints: names and shapes as their authors' code writes them, random weights; equal logits; no code run."""
 
-import os
 import re
-import sys
-import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tailwise.models import Saved, save
-from tailwise.models.published import _architecture, convert, read_tensors
+from tailwise.models.published import _architecture, convert
 from tailwise.types import TailwiseError
 
 CLASSES = 7
@@ -211,79 +207,6 @@ def test_inaturalist_is_normalised_as_its_code_does(tmp_path: Path, monkeypatch:
     assert about["normalisation"]["mean"] == (0.466, 0.471, 0.380)
 
 
-# Objects that a checkpoint pickles
-
-
-class Criterion(nn.Module):
-    """Stands for a criterion that was pickled whole: a module with an object of its own and its tensors."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.estimator = Estimator()
-
-
-class Estimator:
-    """Means and counts."""
-
-    def __init__(self) -> None:
-        self.mean, self.logc = torch.randn(CLASSES, 4), np.float64(3.0)
-
-    def __setstate__(self, state: object) -> None:
-        raise AssertionError("its code ran")
-
-
-class Calls:
-    """Pickled as a call of a function."""
-
-    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
-        self.call = (function, arguments)
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
-def test_a_pickled_criterion_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs = types.ModuleType("loss_of_others")
-    for kind in (Criterion, Estimator):
-        monkeypatch.setattr(kind, "__module__", theirs.__name__)
-        setattr(theirs, kind.__name__, kind)
-    monkeypatch.setitem(sys.modules, theirs.__name__, theirs)
-    model = TwoBranches(Cifar(1), nn.Linear(64, CLASSES), 64, bcl=False)
-    more = {"criterion_scl": Criterion(), "best_many": np.float64(0.7), "best_few": np.float32(0.2)}
-    path = written(tmp_path / "a.pth", model, **more)
-    monkeypatch.delitem(sys.modules, theirs.__name__)  # as on a machine without their code
-    before = torch.serialization.get_safe_globals()
-    tensors = read_tensors(path)
-    assert set(tensors) == set(model.state_dict())
-    assert all(torch.equal(tensors[name], value) for name, value in model.state_dict().items())
-    assert convert(path, "proco").network.config["backbone"] == "resnet8"
-    assert torch.serialization.get_safe_globals() == before
-
-
-@pytest.mark.parametrize("kind", ["exec", "os.system", "import", "in the weights"])
-def test_no_code_of_a_file_runs(kind: str, tmp_path: Path) -> None:
-    mark = tmp_path / "ran"
-    calls = {
-        "exec": Calls(exec, f"open({str(mark)!r}, 'w')"),
-        "os.system": Calls(os.system, f"touch {mark}"),
-        "import": Calls(__import__, "this"),
-        "in the weights": Calls(eval, f"open({str(mark)!r}, 'w')"),
-    }
-    model = TwoBranches(Cifar(1), nn.Linear(64, CLASSES), 64, bcl=False)
-    path = tmp_path / "a.pth"
-    if kind == "in the weights":
-        torch.save({"state_dict": calls[kind]}, path)
-    else:
-        written(path, model, extra=calls[kind])
-    if kind in ("exec", "import"):  # inert stand-ins take their place
-        convert(path, "proco")
-    else:
-        with pytest.raises(TailwiseError, match=r"a\.pth: [^\n]+$"):
-            convert(path, "proco")
-    assert not mark.exists()
-    assert "this" not in sys.modules
-
-
 # Mistakes
 
 
@@ -335,6 +258,20 @@ def wider(path: Path) -> None:
     written(path, model)
 
 
+def damaged(path: Path) -> None:
+    model = TwoBranches(Cifar(1), nn.Linear(64, CLASSES), 64, bcl=False)
+    model.encoder.layer1[0].conv1.weight.data[0, 0, 0, 0] = float("nan")
+    written(path, model)
+
+
+def of_bcl(path: Path) -> None:
+    written(path, TwoBranches(Cifar(1), nn.Linear(64, CLASSES), 64, bcl=True))
+
+
+def of_gml(path: Path) -> None:
+    written(path, Moco())
+
+
 def unusual_depth(path: Path) -> None:
     model = TwoBranches(Cifar(1), nn.Linear(64, CLASSES), 64, bcl=False)
     model.encoder.layer2 = nn.Sequential(Block(16, 32), Block(32, 32))
@@ -352,6 +289,9 @@ MISTAKES = {
     lacks_a_layer: "the file lacks backbone.blocks.2.norm2.bias",
     has_more: "has more than we do, such as backbone.blocks.1.shortcut.0.bias",
     wider: r"backbone.stem.weight has shape \(32, 3, 3, 3\), not \(16, 3, 3, 3\)",
+    damaged: "encoder.layer1.0.conv1.weight holds NaN or infinite numbers",
+    of_bcl: r"written by bcl's code, it has head_fc\.\*; give --from bcl instead of proco",
+    of_gml: r"written by gml's code, it has encoder_q\.\*; give --from gml instead of proco",
     unusual_depth: r"a ResNet of 1 \+ 2 \+ 1 basic blocks is not known",
 }
 
@@ -364,6 +304,13 @@ def test_what_cannot_be_converted_is_one_line(make: Callable[[Path], None], tmp_
         convert(path, "proco")
     assert "\n" not in str(caught.value)
     assert re.match(r".*a\.pth: ", str(caught.value))
+
+
+@pytest.mark.parametrize("method", ["bcl", "gml"])
+def test_a_file_of_proco_is_not_taken_for_another_method(method: Method, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.pth", TwoBranches(Cifar(1), nn.Linear(64, CLASSES), 64, bcl=False))
+    with pytest.raises(TailwiseError, match=rf"it has head\.\*; give --from proco instead of {method}"):
+        convert(path, method)
 
 
 @pytest.mark.parametrize(
