@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tailwise.train.engine import build_task
 from tailwise.train.finish import finish
 from tailwise.train.judge import judge_run
 from tailwise.train.limit import plan, until
-from tailwise.train.prepare import prepare
+from tailwise.train.prepare import prepare, torn_groups
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Data
 from tailwise.train.rehearse import lasting, rehearse
@@ -94,6 +94,9 @@ def fit(
         if issues := prepared.source.issues:
             write_issues(issues, folder / ISSUES)
             print(f"{len(issues)} bad images are skipped, listed in {folder / ISSUES}", file=sys.stderr)
+        for name_of, torn in torn_groups(prepared).items():
+            said = f"groups of images that lie in train and in {name_of}: {len(torn)}, such as {torn[0]}"
+            print(f"{said}; what is measured on {name_of} will be too good", file=sys.stderr)
         with _named(folder):
             return _run(record, folder, str(recipe or name), prepared, started, facts)
 
@@ -115,12 +118,12 @@ def evaluate(folder: str | Path) -> Run:
     recipe = needs.without(parse.resolve(parse.read(run.path / RECIPE), ()))
     prepared = prepare(recipe.data)
     _same_data(run, prepared)
-    judge_run(
-        run,
-        recipe,
-        prepared,
-        {key: run.result[key] for key in ("seconds", "peak_memory_mb", "epochs", "time_limit") if key in run.result},
-    )
+    known: dict[str, Any] = {}
+    with suppress(TailwiseError):  # a damaged result is what this is asked to replace
+        known = run.result
+    with locked(run.path):
+        kept = ("seconds", "peak_memory_mb", "epochs", "time_limit")
+        judge_run(run, recipe, prepared, {key: known[key] for key in kept if key in known})
     return run
 
 

@@ -79,6 +79,13 @@ def arrange(source: Source, data: Data) -> Prepared:
     return made(source, train, checked, name, test, counts, size, normalise, data.views or (usual,))
 
 
+def torn_groups(prepared: Prepared) -> dict[str, list[str]]:
+    """The groups of the training images that a split of the source has too, by split; nothing where there are none."""
+    own, others = set(prepared.train.groups or ()), prepared.splits()
+    shared = {name: sorted(own & set(split.groups or ())) for name, split in others.items() if name != "train"}
+    return {name: groups for name, groups in shared.items() if groups}
+
+
 def long_tail(labels: Tensor, names: tuple[str, ...], data: Data) -> Tensor:
     """Indices into ``labels`` of the training subset that the recipe asks for; all of them when it asks for none."""
     classes = len(names)

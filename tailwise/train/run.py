@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -96,7 +97,7 @@ class Run:
 def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
     """Results of runs that differ in nothing but their seed, together, under the recipe's name.
 
-    Two recipes of one name are told apart by a folder. Raises `TailwiseError` when one seed occurs twice in a group:
+    Recipes of one name are told apart by a folder. Raises `TailwiseError` when one seed occurs twice in a group:
     a run counted twice would make the spread too small.
     """
     alike: dict[str, list[Run]] = {}
@@ -106,6 +107,7 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
         method["needs"] = {name: _recipe_of(wanted) for name, wanted in recipe["needs"].items()}
         alike.setdefault(json.dumps(method, sort_keys=True), []).append(run)
     groups: dict[str, list[dict[str, Any]]] = {}
+    named = Counter(str(group[0].result["recipe"]) for group in alike.values())
     for group in alike.values():
         seeds: dict[int, Run] = {}
         for run in group:
@@ -113,7 +115,7 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
                 raise TailwiseError(f"report: {before.path} and {run.path} are the same recipe and seed; name one of them")
             seeds[run.result["seed"]] = run
         name = str(group[0].result["recipe"])
-        groups[name if name not in groups else f"{name} ({group[0].path})"] = [run.result for run in group]
+        groups[name if named[name] == 1 else f"{name} ({group[0].path})"] = [run.result for run in group]
     return groups
 
 

@@ -73,6 +73,14 @@ def test_judging_again_writes_the_same(done: Run) -> None:
     assert (done.path / "result.json").read_bytes() == before
 
 
+def test_a_damaged_result_is_written_anew(tmp_path: Path, done: Run) -> None:
+    copy = shutil.copytree(done.path, tmp_path / "copy")
+    (copy / "result.json").write_text("{")
+    again = evaluate(copy).result
+    lost = {"seconds", "peak_memory_mb"}  # what training cost is written nowhere else
+    assert again == {key: value for key, value in done.result.items() if key not in lost}
+
+
 def test_an_existing_folder_is_not_written_over(tmp_path: Path, done: Run) -> None:
     copy = shutil.copytree(done.path, tmp_path / "copy")
     before = (copy / "result.json").read_bytes()

@@ -145,3 +145,13 @@ def test_the_bound_is_kept(tmp_path: Path) -> None:
     run: Run = fit("digits", out=tmp_path / "run", overrides=QUIET | {"epochs": 10**6, "max_minutes": 2})
     assert time.monotonic() - start < 120
     assert run.result["epochs"] > 1
+
+
+def test_groups_in_train_and_in_a_given_test_split_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["path,label,split,site"]
+    for i in range(24):
+        picture(tmp_path / f"{i}.png", i)
+        rows.append(f"{i}.png,{'ab'[i % 2]},{'test' if i % 4 > 1 else 'train'},{'shared' if i < 8 else i}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    fit(tmp_path / "list.csv", out=tmp_path / "run", overrides=QUIET | {"epochs": 1, "model.backbone": "resnet8"})
+    assert "groups of images that lie in train and in test: 1, such as shared" in capsys.readouterr().err
