@@ -6,6 +6,7 @@ They hold where no recipe is named; a recipe is taken as it is. The numbers are 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -84,6 +85,8 @@ def split(data: Data, train: Split, held: Mapping[str, Split], counts: Tensor) -
         total = len(train.labels) + sum(len(part.labels) for part in held.values())
         got = ", ".join(f"{len(part.labels) / total:.0%} of the images in {name}" for name, part in held.items())
         why += f"; images of a group stay on one side ({len(set(groups))} groups are trained on), which gives {got}"
+        if Path(data.source).expanduser().is_dir():
+            why += "; folders of one name are one group, whatever their class"
     return Choice("split", value, why, "--data.test, --data.validation" + (", --data.groups ignore" if groups else ""))
 
 

@@ -82,7 +82,8 @@ class PreparedMultiLabel(PreparedImages):
         """`metrics.multilabel_summary` of the test images, and what is compared with it.
 
         Precision, recall and F1 are at a probability of one half, of the logits as they are; ``shipped`` are theirs where each
-        class is as frequent as in training, ``post_hoc`` where it is in half of the images. ``gap`` is average precision on training images without augmentation less that on test images.
+        class is as frequent as in training, ``post_hoc`` where it is in half of the images. ``gap`` is average precision on
+        training images without augmentation less that on test images.
         """
         from tailwise.report import multilabel
 

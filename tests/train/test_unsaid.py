@@ -45,6 +45,7 @@ def test_a_folder_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "warm-up",
     ]  # epochs were said
     assert "images of a group stay on one side" in chosen["split"]["why"]
+    assert "folders of one name are one group" in chosen["split"]["why"]
     for choice in chosen.values():
         assert f"{choice['what']}: {choice['value']}" in err
         assert choice["option"] in err
