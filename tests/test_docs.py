@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import tailwise
 from tailwise.cli import USAGE, main
 from tailwise.train import parse
 
@@ -30,7 +32,7 @@ def commands(markdown: str) -> Iterator[str]:
     fences = r"^```[a-z]*\n(.*?)^```"
     for block in re.findall(fences, markdown, re.MULTILINE | re.DOTALL):
         lines = block.replace("\\\n", " ").splitlines()
-        yield from (found[1] for line in lines if (found := re.match(r"(?:\$ |[A-Z]+=\S+ )?(tailwise .*)", line)))
+        yield from (found[1] for line in lines if (found := re.match(r"(?:\$ |[A-Z_]+=\S+ )?(tailwise .*)", line)))
     for spoken in re.findall(r"`(tailwise [^`]+)`", re.sub(fences, "", markdown, flags=re.MULTILINE | re.DOTALL)):
         yield " ".join(spoken.split())
 
@@ -125,6 +127,8 @@ def test_examples_in_the_text_can_be_compiled() -> None:
     reason="needs mkdocs",
 )
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    from markdown import Markdown
+
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0, done.stderr
@@ -135,5 +139,12 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
     assert [path for path, text in pages.items() if re.search(loaded, text)] == []
     sheets = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.css")]
     assert not any(re.search(r"url\([\"']?(?:https?:)?//", sheet) for sheet in sheets)
-    assert "LogitAdjusted" in pages[tmp_path / "api" / "objectives" / "index.html"]
+    names = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["Names"](Markdown()).known
+    shown = {name for text in pages.values() for name in re.findall(r'<h\d id="?(tailwise\.[\w.]+)', text)}
+    assert sorted(set(names.values()) - shown) == []  # the reference has what the text may link to
+    assert set(tailwise.__all__) - {"losses", "metrics"} <= {name.rpartition(".")[2] for name in shown}
+    for place in ("predict.classify", "integrations.sklearn.TailwiseClassifier", "models.published.convert", "export.export"):
+        assert f"tailwise.{place}" in shown
+    linked = re.findall(r"<a [^>]*href=\"([^\"]+)\"[^>]*><code>(\w+)</code>", pages[tmp_path / "examples" / "index.html"])
+    assert ("../api/integrations/#tailwise.integrations.huggingface.TaskHooks", "TaskHooks") in linked
     assert "class Net(nn.Module)" in re.sub(r"<[^>]+>", "", pages[tmp_path / "examples" / "index.html"])

@@ -234,3 +234,20 @@ def test_collect_gives_every_module_its_mode_back() -> None:
 def test_collect_refuses_an_empty_split() -> None:
     with pytest.raises(TailwiseError, match="the split is empty"):
         collect(Doubling(), [])
+
+
+def test_what_users_are_told_is_judged_beside() -> None:
+    logits, labels = biased(CIFAR10_LT_100)
+    own = names(10)
+
+    def told(part: torch.Tensor) -> torch.Tensor:
+        return (part / 2 - log_prior(CIFAR10_LT_100)).log_softmax(-1)
+
+    found = result(read(logits, labels, shipped=told), CIFAR10_LT_100, own)
+    alone = judge(told(logits), labels, CIFAR10_LT_100, own)
+    assert found["shipped"]["ece"] == pytest.approx(alone["ece"])
+    assert {key: found["shipped"][key] for key in ("overall", "balanced", "worst")} == {
+        key: alone[key] for key in ("overall", "balanced", "worst")
+    }
+    assert found["balanced"] == judge(logits, labels, CIFAR10_LT_100, own)["balanced"] != found["shipped"]["balanced"]
+    assert judge(logits, labels, CIFAR10_LT_100, own)["shipped"] is None

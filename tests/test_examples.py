@@ -1,5 +1,6 @@
 """The examples of the documentation run as they stand, and find what they promise."""
 
+import importlib.util
 import runpy
 import sys
 from collections.abc import Callable, Iterator
@@ -7,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
+
+from tailwise.losses import ProCo
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 Main = Callable[..., Any]
@@ -64,9 +68,19 @@ def test_the_trainer_of_hugging_face(main: Main, tmp_path: Path) -> None:
     assert objective.queue.read().filled.sum() > 200
 
 
+@pytest.mark.skipif(importlib.util.find_spec("timm.task") is None, reason="needs a timm that has tasks")
 @pytest.mark.parametrize("main", ["timm_train"], indirect=True)
-def test_the_loop_of_timm(main: Main) -> None:
-    assert main()["balanced"] > 0.7
+def test_a_task_of_timm(main: Main) -> None:
+    task, figures = main(epochs=7)
+    assert figures["balanced"] > 0.7
+    deployed, averaged = task.get_eval_model(), task.get_eval_model(ema=True)
+    saved = task.get_checkpoint_state()
+    assert saved["state_dict"].keys() == deployed.state_dict().keys()  # a network of timm, without our heads
+    assert saved["task_state"].keys() == task.trainable_module.objective.state_dict().keys()
+    assert not torch.equal(averaged.conv1[0].weight, deployed.conv1[0].weight)
+    fresh = type(task)(timm.create_model("test_resnet", num_classes=10, in_chans=1), ProCo, [5] * 10)
+    fresh.load_checkpoint_state(saved["state_dict"], saved["task_state"])
+    assert torch.equal(fresh.trainable_module.objective.counts, task.trainable_module.objective.counts)
 
 
 @pytest.mark.parametrize("main", ["accelerate_loop"], indirect=True)

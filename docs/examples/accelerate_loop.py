@@ -3,14 +3,13 @@
 `python accelerate_loop.py`, or `accelerate launch accelerate_loop.py` on several devices.
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
-from digits import PER_CLASS, Views, collate, judge, load
+from digits import PER_CLASS, Views, collate, judge, load, options
 from lightning_module import Net
 from torch.utils.data import DataLoader
 
@@ -20,8 +19,8 @@ from tailwise import losses
 EPOCHS = 12
 
 
-def main(folder: Path, stop: int = EPOCHS) -> dict[str, Any]:
-    """Trains up to epoch ``stop``; where the folder holds the state of an earlier call, goes on from it."""
+def main(folder: Path, epochs: int = EPOCHS, stop: int | None = None) -> dict[str, Any]:
+    """Trains, up to epoch ``stop``; where the folder holds the state of an earlier call, goes on from it."""
     # every process pushes the keys of all into its queue, so that no buffer has to be sent
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False)
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[ddp])
@@ -30,15 +29,15 @@ def main(folder: Path, stop: int = EPOCHS) -> dict[str, Any]:
     task = tailwise.Task(model := Net(), losses.KCL(PER_CLASS, model, queue_size=256))
     loader = DataLoader(Views(images, labels, task.objective.views), 32, shuffle=True, drop_last=True, collate_fn=collate)
     optimizer = torch.optim.AdamW(task.parameters(), lr=1e-2)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     wrapped, optimizer, loader = accelerator.prepare(task, optimizer, loader)
     accelerator.register_for_checkpointing(scheduler)  # it counts the epochs
     if (folder / "state").exists():
         accelerator.load_state(str(folder / "state"))
     first = scheduler.last_epoch
-    for epoch in range(first, stop):
+    for epoch in range(first, stop or epochs):
         wrapped.train()
-        task.on_epoch(epoch, EPOCHS)
+        task.on_epoch(epoch, epochs)
         for batch in loader:
             accelerator.backward(sum(wrapped(batch).values()))  # through what prepare gave: it averages the gradients
             optimizer.step()
@@ -48,9 +47,10 @@ def main(folder: Path, stop: int = EPOCHS) -> dict[str, Any]:
         accelerator.save_state(str(folder / "state"))
     figures = judge(model.cpu(), test_images, test_labels, torch.tensor(PER_CLASS))
     held = int(task.objective.queue.read().filled.sum())
-    accelerator.print(f"epochs {first} to {stop}, {held} keys in the queue:", figures)
+    accelerator.print(f"epochs {first} to {stop or epochs}, {held} keys in the queue:", figures)
     return {"first": first, "held": held, **figures}
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/accelerate"))
+    given = options(EPOCHS, out="runs/accelerate")
+    main(given.out, given.epochs)

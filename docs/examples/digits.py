@@ -1,5 +1,7 @@
 """Handwritten digits made long-tailed, for the examples: put your own data set in their place."""
 
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,3 +53,11 @@ def judge(model: nn.Module, images: Tensor, labels: Tensor, counts: Tensor) -> d
         predictions = model(images[None]).at_labels().argmax(-1)
     found = metrics.summary(metrics.tally(predictions, labels, len(counts)), counts)
     return {name: found[name] for name in ("overall", "balanced", "many", "medium", "few")}
+
+
+def options(epochs: int, out: str = "") -> Namespace:
+    """What every example takes: ``--epochs``, and ``--out``, the folder of those that write one."""
+    parser = ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--out", type=Path, default=out)
+    return parser.parse_args()

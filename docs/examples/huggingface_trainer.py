@@ -1,11 +1,10 @@
 """GML under Hugging Face's Trainer: its heads are optimised, its queue is in the checkpoint. On long-tailed digits."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from digits import PER_CLASS, Views, load
+from digits import PER_CLASS, Views, load, options
 from transformers import ResNetConfig, ResNetForImageClassification, Trainer, TrainingArguments
 
 import tailwise
@@ -23,13 +22,13 @@ def build() -> TrainerTask:
     return TrainerTask(tailwise.Task(model, tailwise.GML(PER_CLASS, model, queue_size=256)))
 
 
-def main(folder: Path, resume: Path | None = None) -> tuple[Trainer, dict[str, Any]]:
+def main(folder: Path, epochs: int = EPOCHS, resume: Path | None = None) -> tuple[Trainer, dict[str, Any]]:
     """Trains, or goes on from a checkpoint; returns the trainer and what it found on the test images."""
     torch.manual_seed(0)
     images, labels, test_images, test_labels = load()
     task = build()
     arguments = TrainingArguments(
-        output_dir=str(folder), num_train_epochs=EPOCHS, per_device_train_batch_size=32, learning_rate=3e-3,
+        output_dir=str(folder), num_train_epochs=epochs, per_device_train_batch_size=32, learning_rate=3e-3,
         lr_scheduler_type="cosine", warmup_steps=20, save_strategy="epoch", save_total_limit=2, eval_strategy="no",
         report_to=[], use_cpu=not torch.cuda.is_available(), dataloader_drop_last=True, disable_tqdm=True,
         logging_strategy="no", ddp_broadcast_buffers=False,
@@ -49,4 +48,5 @@ def main(folder: Path, resume: Path | None = None) -> tuple[Trainer, dict[str, A
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/huggingface"))
+    given = options(EPOCHS, out="runs/huggingface")
+    main(given.out, given.epochs)

@@ -4,7 +4,7 @@ from typing import Any
 
 import lightning
 import torch
-from digits import PER_CLASS, Views, collate, judge, load
+from digits import PER_CLASS, Views, collate, judge, load, options
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -40,15 +40,15 @@ class Module(TaskModule):
         return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.trainer.max_epochs)]
 
 
-def main() -> dict[str, Any]:
+def main(epochs: int = EPOCHS) -> dict[str, Any]:
     lightning.seed_everything(0, verbose=False)
     images, labels, test_images, test_labels = load()
     task = tailwise.Task(model := Net(), tailwise.BCL(PER_CLASS, model))
     training = DataLoader(Views(images, labels, task.objective.views), 32, shuffle=True, drop_last=True, collate_fn=collate)
     test = DataLoader(Views(test_images, test_labels), 256, collate_fn=collate)
     trainer = lightning.Trainer(
-        max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0, check_val_every_n_epoch=EPOCHS,
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, check_val_every_n_epoch=epochs,
     )  # fmt: skip
     trainer.fit(Module(task), training, test)
     print({name: round(float(value), 3) for name, value in trainer.callback_metrics.items()})
@@ -56,4 +56,4 @@ def main() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(options(EPOCHS).epochs)

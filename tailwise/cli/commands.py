@@ -47,6 +47,5 @@ examples:
   tailwise fit photos/ --max-minutes 30
   tailwise fit digits --imbalance-factor 50 --objective LogitAdjusted
   tailwise fit --recipe digits_lt/gml --seed 1 --out runs/gml-1
-  tailwise report runs/*
   tailwise bench 'digits_lt/*' --seeds 3 --out bench
 """

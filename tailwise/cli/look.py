@@ -76,7 +76,7 @@ def _page(runs: "Sequence[Run]", file: Path) -> None:
             evaluate(runs[0].path)
         if runs[0].result and not page.is_file():
             raise TailwiseError(f"report: {page} could not be drawn; see what `tailwise evaluate {runs[0].path}` says")
-        write_whole(file, page.read_bytes())
+        write_whole(file, page.read_bytes(), "choose another --html")
     print(f"page: {file}")
 
 

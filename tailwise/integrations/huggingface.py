@@ -12,10 +12,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.trainer_callback import TrainerCallback
+
+try:
+    from transformers.trainer_callback import TrainerCallback
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; run pip install 'tailwise[huggingface]'", name=error.name) from error
 
 from tailwise import metrics, rng
 from tailwise.counts import Counts, as_counts
+from tailwise.queue import Queue
 from tailwise.task import Task
 from tailwise.types import IGNORE, Batch, Output, TailwiseError
 
@@ -51,43 +56,87 @@ class TransformersModel(nn.Module):
 
 
 class TrainerTask(nn.Module):
-    """A `Task` that takes and returns what `transformers.Trainer` gives and expects.
+    """A `Task` that takes and returns what `transformers.Trainer` gives and expects; it needs the callback `TaskHooks`.
 
-    A sample of the training data is a dict: ``views`` (V, *X), the objective's V augmentations of it, ``labels``, its
-    class, and ``index``, its number. Trainer's own collator stacks them. For evaluation one view is enough, and no index.
-    Deployed is ``trainer.model.task.model``.
+    A sample of the training data is a dict with ``labels``, its class, and
+
+    - ``views`` (V, *X), the objective's V augmentations of it; or ``pixel_values`` (*X), as image processors make it, for
+      an objective of one view;
+    - ``index``, its number in the data, for an objective that has a queue.
+
+    Trainer's own collator stacks them. For evaluation one view is enough, and no index. Deployed is
+    ``trainer.model.task.model``. Raises `TailwiseError` for samples that lack something, and in training without `TaskHooks`.
     """
+
+    config = None  # Trainer looks at it before any callback can say what is wrong
 
     def __init__(self, task: Task) -> None:
         super().__init__()
         self.task = task.to(memory_format=torch.contiguous_format)  # safetensors saves nothing else
+        self._told = False
 
-    def forward(self, views: Tensor, labels: Tensor | None = None, index: Tensor | None = None) -> dict[str, Tensor]:
-        """Views (B, V, *X), labels (B,), index (B,) to ``loss``, the sum of the objective's terms, and each term.
+    def forward(
+        self,
+        views: Tensor | None = None,
+        labels: Tensor | None = None,
+        index: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Views (B, V, *X) or one (B, *X), labels (B,), index (B,) to ``loss``, the sum of the objective's terms, and each.
 
         In eval mode to ``logits`` (B, C) of the first view and, with labels, ``loss``: their plain cross-entropy.
         """
-        views = views.transpose(0, 1)
+        if views is None and pixel_values is None:
+            raise TailwiseError("TrainerTask: a sample needs views (V, *X) or pixel_values (*X)")
+        views = pixel_values[None] if views is None else views.transpose(0, 1)  # type: ignore[index]
         if not self.training:
             logits = self.task.model(views[:1]).at_labels()
             loss = {} if labels is None else {"loss": F.cross_entropy(logits.float(), labels, ignore_index=IGNORE)}
             return {**loss, "logits": logits}
-        if labels is None or index is None:
-            raise TailwiseError("training data: a sample needs views, labels and index; see TrainerTask")
-        terms = self.task(Batch(views, labels, index, rng.mix(torch.randint(2**62, ()), index)))
+        terms = self.task(self._batch(views, labels, index))
         return {"loss": torch.stack(list(terms.values())).sum(), **{name: term.detach() for name, term in terms.items()}}
+
+    def on_epoch(self, epoch: int, epochs: int) -> None:
+        """See `Task`."""
+        self._told = True
+        self.task.on_epoch(epoch, epochs)
+
+    def _batch(self, views: Tensor, labels: Tensor | None, index: Tensor | None) -> Batch:
+        objective = self.task.objective
+        if not self._told:
+            raise TailwiseError("TrainerTask: nobody tells the objective of epochs; Trainer needs callbacks=[TaskHooks()]")
+        if labels is None:
+            raise TailwiseError("TrainerTask: a training sample needs labels, its class")
+        if index is None:
+            if any(isinstance(module, Queue) for module in objective.modules()):
+                name = type(objective).__name__
+                raise TailwiseError(f"{name} has a queue: a training sample needs index, its number in the data")
+            index = torch.arange(len(labels), device=labels.device)
+        return Batch(views, labels, index, rng.mix(torch.randint(2**62, ()), index))
 
 
 class TaskHooks(TrainerCallback):  # type: ignore[misc]
-    """Tells a `TrainerTask` of epochs and steps: schedules of the objective, a teacher that follows the model."""
+    """Tells a `TrainerTask` of epochs and steps: schedules of the objective, a teacher that follows the model.
+
+    Raises `TailwiseError` where the model is none, and for Trainer's label smoothing, which would replace the objective.
+    """
+
+    def on_init_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """The mistakes that can be found before training."""
+        if not isinstance(given["model"], TrainerTask):
+            kind = type(given["model"]).__name__
+            raise TailwiseError(f"TaskHooks: the model is a {kind}; give Trainer model=TrainerTask(Task(model, objective))")
+        if args.label_smoothing_factor:
+            raise TailwiseError("TrainerTask: label_smoothing_factor would replace the objective's loss; leave it at 0")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """The epoch at which training begins, or goes on: a resume inside an epoch."""
+        self.on_init_end(args, state, control, **given)
         self.on_epoch_begin(args, state, control, **given)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Before an epoch."""
-        given["model"].task.on_epoch(int(state.epoch or 0), state.num_train_epochs)
+        given["model"].on_epoch(int(state.epoch or 0), state.num_train_epochs)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """After the optimizer's step."""

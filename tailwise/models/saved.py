@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tailwise.files import write_whole
+from tailwise.files import go_on, write_whole
 from tailwise.models.experts import network
 from tailwise.models.model import Network
 from tailwise.types import Output, TailwiseError
@@ -25,8 +25,8 @@ def save(model: Network, folder: Path, about: Mapping[str, Any]) -> None:
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     text = json.dumps({"network": model.config, **about}, indent=2, default=_plain, ensure_ascii=False)
-    write_whole(folder / WEIGHTS, pack(tensors))
-    write_whole(folder / ABOUT, (text + "\n").encode())
+    write_whole(folder / WEIGHTS, pack(tensors), go_on(folder))
+    write_whole(folder / ABOUT, (text + "\n").encode(), go_on(folder))
 
 
 class Saved(nn.Module):

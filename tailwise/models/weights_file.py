@@ -85,11 +85,11 @@ class _Called(Exception):
 class _Inert(type):
     """Of a class that stands in for one that is not wanted. Objects of it keep and do nothing; a call of it is a function's."""
 
-    def __call__(cls, *args: object, **options: object) -> object:
+    def __call__(cls: type, *args: object, **options: object) -> object:
         name = f"{cls.__module__}.{cls.__qualname__}"
         if name not in HARMLESS:
             raise _Called(name)
-        return cls.__new__(cls)
+        return object.__new__(cls)
 
 
 def _stand_in(name: str) -> _Inert:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tailwise.metrics import Reliability
 from tailwise.report.figures import SHOTS
-from tailwise.report.page import BOTTOM, LEFT, RIGHT, TOP, Bar, Dot, Line, Plot, legend, short
+from tailwise.report.page import BOTTOM, CHARACTER, LEFT, RIGHT, TOP, Bar, Dot, Line, Plot, legend, short
 from tailwise.report.text import percent
 from tailwise.report.words import several
 
@@ -18,21 +18,20 @@ CELLS = 50
 
 
 def calibration(found: Reliability, title: str, series: int) -> Plot:
-    """A reliability diagram: accuracy in each bin of the confidence, beside the diagonal where both agree."""
+    """A reliability diagram: accuracy in each bin of the confidence and how many images it has, with the diagonal of truth."""
     left, right, top, bottom, bins = 46, 258, 30, 220, len(found.samples)
     wide = (right - left) / bins
     bars = []
     for b, (stated, accuracy, n) in enumerate(zip(*(column.tolist() for column in found), strict=True)):
         if n:
-            note = f"confidence {percent(stated)} %, {percent(accuracy)} % right, {several(n, 'image')}"
+            note = f"probability {percent(stated)} %, {percent(accuracy)} % right, {several(n, 'image')}"
             high = max((bottom - top) * accuracy, 1)
-            bars.append(
-                Bar(round(left + b * wide + 0.5, 1), round(bottom - high, 1), round(wide - 1, 1), round(high, 1), series, note)
-            )
+            place = (round(left + b * wide + 0.5, 1), round(bottom - high, 1), round(wide - 1, 1), round(high, 1))
+            bars.append(Bar(*place, series, note, text=f"{n:,}"))
     return Plot(
-        f"Reliability of {title}: share of right answers by confidence",
-        "Confidence",
-        f"{title}: right",
+        f"Reliability of {title}: share of right answers by probability",
+        "Probability",
+        title,
         across=[(left + (right - left) * i / 2, f"{50 * i} %") for i in range(3)],
         upwards=[(bottom - (bottom - top) * i / 2, f"{50 * i} %") for i in range(3)],
         edges=[],
@@ -52,8 +51,9 @@ def calibration(found: Reliability, title: str, series: int) -> Plot:
 def heat(matrix: NDArray[np.int64], names: Sequence[str]) -> Plot:
     """A confusion matrix (C, C), true classes downwards; the shade is the share of the true class."""
     classes = len(names)
-    side = min(26.0, 420 / classes)
-    left, top = 120, 24
+    side = min(40.0, 420 / classes)
+    named = [short(name, 16) for name in names]
+    left = top = int(max(map(len, named)) * CHARACTER) + 16
     bars, total = [], matrix.sum(1)
     for t, p in np.argwhere(matrix).tolist():
         n, share = int(matrix[t, p]), matrix[t, p] / total[t]
@@ -62,20 +62,23 @@ def heat(matrix: NDArray[np.int64], names: Sequence[str]) -> Plot:
         place = (round(left + p * side, 1), round(top + t * side, 1), round(side - 0.6, 1), round(side - 0.6, 1))
         bars.append(Bar(*place, 0 if t == p else 2, note, opacity))
     end = side * classes
+    middles = [
+        (round((c + 0.5) * side, 1), name) for c, name in enumerate(named) if side >= 12 or c % 2 == 0
+    ]  # every name where there is room
     return Plot(
         "Confusion matrix: true classes downwards, predicted ones to the right, both from frequent to rare",
-        "Predicted, in the same order",
+        "",
         "",
         across=[],
-        upwards=[
-            (round(top + (c + 0.5) * side, 1), short(name, 16)) for c, name in enumerate(names) if side >= 12 or c % 2 == 0
-        ],
+        upwards=[(top + at, name) for at, name in middles],
         edges=[],
         key=[],
         dots=[],
         bars=bars,
+        over=[(left + at, name) for at, name in middles],
         grid=False,
-        height=int(top + end + 46),
+        width=int(left + end + 12),
+        height=int(top + end + 12),
         left=left,
         right=int(left + end),
         top=top,

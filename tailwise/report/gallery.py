@@ -49,17 +49,18 @@ def framed(image: Image.Image, alt: str, caption: str, right: bool) -> Thumbnail
 
 
 def thumbnail(evidence: Evidence, i: int, names: Sequence[str]) -> Thumbnail:
-    """Test image ``i``, small, with its true and predicted class and the confidence."""
-    truth, found = names[int(evidence.labels[i])], names[int(evidence.predictions[i])]
-    right, sure = truth == found, f"{percent(float(evidence.confidence[i]))} %"
-    alt = f"test image {i}: {truth}, " + ("recognised" if right else f"taken for {found}")
-    return framed(evidence.images[i], alt, f"{found}, {sure}", right)
+    """Test image ``i``, small, with its true and predicted class, and what users are told of it with which probability."""
+    truth, found, told = (int(column[i]) for column in (evidence.labels, evidence.predictions, evidence.shipped))
+    right, sure = truth == found, f"{percent(float(evidence.sure[i]))} %"
+    alt = f"test image {i}: {names[truth]}, " + ("recognised" if right else f"taken for {names[found]}")
+    said = f"{names[found]}, {sure}" if told == found else f"{names[found]} (predict: {names[told]}, {sure})"
+    return framed(evidence.images[i], alt, said, right)
 
 
 def of_class(evidence: Evidence, c: int, title: str, names: Sequence[str], limit: int = EACH) -> Shelf:
     """Images of class ``c``: the wrong answers first, the surest of them in front; at least one right one if there is any."""
     own = torch.nonzero(evidence.labels == c)[:, 0]
-    own = own[evidence.confidence[own].argsort(descending=True, stable=True)]
+    own = own[evidence.sure[own].argsort(descending=True, stable=True)]
     right = evidence.predictions[own] == c
     wrong, found = own[~right].tolist(), own[right].tolist()
     chosen = [*wrong[: limit - 1 if found else limit], *found]
@@ -72,7 +73,7 @@ def of_pair(evidence: Evidence, pair: tuple[int, int, int, int], names: Sequence
 
     def chosen(truth: int, found: int, limit: int) -> list[int]:
         which = torch.nonzero((evidence.labels == truth) & (evidence.predictions == found))[:, 0]
-        surest: list[int] = which[evidence.confidence[which].argsort(descending=True, stable=True)].tolist()
+        surest: list[int] = which[evidence.sure[which].argsort(descending=True, stable=True)].tolist()
         return surest[:limit]
 
     title = f"{names[a]} and {names[b]}: {_of(there, evidence, a)} {names[a]} taken for {names[b]}"

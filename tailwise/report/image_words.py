@@ -24,8 +24,13 @@ def chance(result: Result) -> float:
     1.96 · sqrt(Σ_c r_c (1 − r_c) / n_c) / C over the C tested classes, with r = (hits + ½) / (n + 1), which is never 0 or 1.
     """
     tested = [(row["recall"], row["test"]) for row in result["per_class"] if row["recall"] is not None]
-    smooth = [((recall * n + 0.5) / (n + 1), n) for recall, n in tested]
-    return 1.96 * math.sqrt(sum(r * (1 - r) / n for r, n in smooth)) / len(tested)
+    return 1.96 * math.sqrt(sum(_variance(recall, n) for recall, n in tested)) / len(tested)
+
+
+def _variance(share: float, n: int) -> float:
+    """Of a share of n images that are right, never 0."""
+    smooth = (share * n + 0.5) / (n + 1)
+    return smooth * (1 - smooth) / n
 
 
 def summary(result: Result) -> list[str]:
@@ -38,7 +43,24 @@ def summary(result: Result) -> list[str]:
         f"{100 / len(tested):.2g} %. Of all test images {percent(result['overall'])} % are right.",
         by_group(result, {group: f"{group}-shot" for group in SHOTS}),
         lowest(result, IMAGES),
+        *_shipped(result),
     ]
+
+
+def _shipped(result: Result) -> list[str]:
+    """What users are told, in a sentence."""
+    if not (told := result.get("shipped")):
+        return []
+    return [
+        "What tailwise predict answers by default is meant for equally frequent classes, and calibrated if images were held "
+        f"out for it: balanced accuracy {percent(told['balanced'])} %, and its probabilities are "
+        f"{percent(told['ece']['all'])} points off on average (ECE; {percent(result['ece']['all'])} uncalibrated)."
+    ]
+
+
+def has_thirds(result: Result) -> bool:
+    """Whether the classes can be cut into thirds."""
+    return len(result["per_class"]) > 2
 
 
 def warnings(result: Result, evidence: Evidence | None = None, log: Sequence[Mapping[str, Any]] = ()) -> list[str]:
@@ -73,16 +95,22 @@ def _of_model(result: Result) -> list[str]:
     if post_hoc and post_hoc["balanced"] - result["balanced"] > GAIN:
         found.append(
             f"The model still prefers frequent classes: adjusted to equally frequent ones, balanced accuracy would be "
-            f"{percent(post_hoc['balanced'])} %. Train with LogitAdjusted, or predict for the mix of classes that you expect."
+            f"{percent(post_hoc['balanced'])} %. {_mended(result)}"
         )
     return found + memorised(gap.get("few"), "recall")
+
+
+def _mended(result: Result) -> str:
+    if result.get("shipped"):
+        return "So tailwise predict answers by default; state another mix of classes with --prior, or train with LogitAdjusted."
+    return "Train with LogitAdjusted, or predict for the mix of classes that you expect."
 
 
 def _of_answers(result: Result, evidence: Evidence | None) -> list[str]:
     if evidence is None:
         return []
     found, counts = [], torch.tensor([row["train"] for row in result["per_class"]])
-    labels, predictions, confidence = evidence.labels, evidence.predictions, evidence.confidence
+    labels, predictions = evidence.labels, evidence.predictions
     to = flow(labels, predictions, counts)
     wrong, frequent = int(to[2, 1:].sum()), int(to[2, 1:3].sum())
     if wrong and frequent > 0.8 * wrong and to[2].sum() < 2 * wrong:
@@ -92,12 +120,13 @@ def _of_answers(result: Result, evidence: Evidence | None) -> list[str]:
         )
     for g, name in enumerate(SHOTS):
         own = (labels != IGNORE) & (group_of(counts)[labels.clamp(min=0)] == g)
-        if not bool(own.any()):
+        if not (n := int(own.sum())):
             continue
-        stated, right = float(confidence[own].mean()), float((predictions == labels)[own].double().mean())
-        if stated - right > OVERCONFIDENT:
+        stated, hits = float(evidence.sure[own].mean()), int((evidence.shipped == labels)[own].sum())
+        if stated - hits / n > max(OVERCONFIDENT, 1.96 * math.sqrt(_variance(hits / n, n))):
             found.append(
-                f"Confidence is too high on {name}-shot classes: {percent(stated)} % on average, where {percent(right)} % are "
-                "right. Calibrate before a threshold is put on it."
+                f"The probabilities of tailwise predict are too high on {name}-shot classes: {percent(stated)} % on average, "
+                f"where {percent(hits / n)} % are right. Before a threshold is put on them, hold out more images for their "
+                "calibration (a larger --data.validation), or choose it on labelled images like those in use."
             )
     return found

@@ -12,9 +12,10 @@ from tailwise.report import charts, gallery
 from tailwise.report import image_words as words
 from tailwise.report.evidence import Evidence, confusions, flat, flow, group_of, pairs
 from tailwise.report.figures import IMAGES, SHOTS
-from tailwise.report.page import render
-from tailwise.report.run_page import SHELVES, Log, Result, heading, shared, told, worst_and_rarest
+from tailwise.report.page import Plot, render
+from tailwise.report.run_page import SHELVES, Log, Result, heading, shared, told, untested, worst_and_rarest
 from tailwise.report.text import percent
+from tailwise.report.words import several
 from tailwise.types import IGNORE
 
 CONFUSED = 20
@@ -48,21 +49,25 @@ def write(
 
 def _groups(result: Result) -> dict[str, Any]:
     """A table of the shot groups, and of the thirds."""
-    gap, post_hoc = result.get("gap") or {}, result.get("post_hoc") or {}
-    columns = ["group", "training images", "classes", "recall", "ECE", "train − test", "adjusted recall"]
+    gap, shipped = result.get("gap") or {}, result.get("shipped") or {}
+    adjusted = {} if shipped else result.get("post_hoc") or {}  # predict answers for equally frequent classes as well
+    titles = ["predict: recall", "predict: ECE", "raw ECE" if shipped else "ECE", "train − test", "adjusted recall"]
+    columns = ["group", "recall", *titles, "training images", "classes"]
 
     def row(name: str, edges: str, n: int, key: str, group: str) -> list[str]:
-        shares = [percent(block.get(key)) for block in (result, post_hoc)]
-        return [name, edges, str(n), shares[0], percent(result["ece"][group]), percent(gap.get(group), "+"), shares[1]]
+        shares = (result[key], shipped.get(key), shipped.get("ece", {}).get(group), result["ece"][group])
+        further = (percent(gap.get(group), "+"), percent(adjusted.get(key)))
+        return [name, *map(percent, shares), *further, edges, str(n)]
 
     rows = [row("all", "", len(result["per_class"]), "balanced", "all")]
     rows += [row(f"{g}-shot", result["edges"][g], result["classes_in_group"][g], g, g) for g in SHOTS]
-    rows += [[f"{third} third", "", "", percent(value), "", "", ""] for third, value in result["thirds"].items()]
-    caption = (
-        "In %: mean recall over the classes; expected calibration error of their test images; n/a: no such class. "
-        "Thirds are of the classes by training images."
-    )
-    return {"caption": caption, **told(columns, rows, always=5)}
+    caption = "In %: mean recall over the classes; expected calibration error of their test images; n/a: no such class."
+    if shipped:
+        caption += " What predict answers by default is meant for equally frequent classes, and calibrated; raw ECE is not."
+    if words.has_thirds(result):
+        rows += [[f"{third} third", percent(value), *[""] * 7] for third, value in result["thirds"].items()]
+        caption += " Thirds are of the classes by training images."
+    return {"caption": caption, **told(columns, rows, always=2)}
 
 
 def _answers(classes: Sequence[Result], evidence: Evidence) -> dict[str, Any]:
@@ -70,7 +75,9 @@ def _answers(classes: Sequence[Result], evidence: Evidence) -> dict[str, Any]:
     names, counts = [row["name"] for row in classes], torch.tensor([row["train"] for row in classes])
     group = group_of(counts)
     kept = evidence.labels != IGNORE
-    labels, predictions, confidence = evidence.labels[kept], evidence.predictions[kept], evidence.confidence[kept]
+    labels, predictions, shipped, sure = (
+        column[kept] for column in (evidence.labels, evidence.predictions, evidence.shipped, evidence.sure)
+    )
     own = {"all classes": torch.ones_like(kept[kept])} | {f"{g}-shot": group[labels] == i for i, g in enumerate(SHOTS)}
     confused = confusions(labels, predictions)
     worst, rarest = worst_and_rarest(classes, IMAGES)
@@ -80,10 +87,11 @@ def _answers(classes: Sequence[Result], evidence: Evidence) -> dict[str, Any]:
     order = sorted(range(len(names)), key=lambda c: (-int(counts[c]), c))
     return {
         "reliability": [
-            charts.calibration(metrics.reliability(confidence[m], predictions[m], labels[m]), title, max(i - 1, 0))
+            _reliability(sure[m], shipped[m], labels[m], title, max(i - 1, 0))
             for i, (title, m) in enumerate(own.items())
             if bool(m.any())
         ],
+        "sure": f"with the predicted class and the probability that predict gives it{_other(shipped, predictions)}.",
         "flow": _flow(flow(labels, predictions, counts)),
         "confused": [
             [names[t], names[p], str(n), percent(n / classes[t]["test"]), f"{SHOTS[group[t]]} → {SHOTS[group[p]]}"]
@@ -96,11 +104,24 @@ def _answers(classes: Sequence[Result], evidence: Evidence) -> dict[str, Any]:
         "pairs": [gallery.of_pair(evidence, pair, names) for pair in pairs(confused)[:SHELVES]],
         "worst": [gallery.of_class(evidence, c, heading(classes[c], IMAGES), names) for c in worst],
         "rarest": [gallery.of_class(evidence, c, heading(classes[c], IMAGES), names) for c in rarest],
+        "untested": untested(classes),
         "map": charts.places(where, [int(group[t]) for t, _ in of], notes, how),
         "how": how,
         "mapped": len(of),
         "tested": len(labels),
     }
+
+
+def _reliability(sure: torch.Tensor, found: torch.Tensor, labels: torch.Tensor, title: str, series: int) -> Plot:
+    """The diagram of some answers, with how many they are and their calibration error."""
+    said = f"{title}, {several(len(labels), 'image')}: ECE {percent(metrics.ece(sure, found, labels))}"
+    return charts.calibration(metrics.reliability(sure, found, labels), said, series)
+
+
+def _other(shipped: torch.Tensor, predictions: torch.Tensor) -> str:
+    """What has to be said where users are told another class than the model's own."""
+    n = int((shipped != predictions).sum())
+    return f"; of {several(n, 'image')} it names another class, which stands in brackets" if n else ""
 
 
 def _flow(to: torch.Tensor) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from tailwise.report import gallery
 from tailwise.report import multilabel_words as words
 from tailwise.report.figures import MULTILABEL, SHARES
 from tailwise.report.page import render
-from tailwise.report.run_page import Log, Result, heading, shared, told, worst_and_rarest
+from tailwise.report.run_page import Log, Result, heading, shared, told, untested, worst_and_rarest
 from tailwise.report.text import percent
 from tailwise.report.words import named
 
@@ -71,7 +71,7 @@ def _answers(classes: Sequence[Result], scored: Scored) -> dict[str, Any]:
         [of_class(scored, c, heading(classes[c], MULTILABEL), names) for c in chosen]
         for chosen in worst_and_rarest(classes, MULTILABEL)
     )
-    return {"worst": worst, "rarest": rarest}
+    return {"worst": worst, "rarest": rarest, "untested": untested(classes)}
 
 
 def of_class(scored: Scored, c: int, title: str, names: Sequence[str], limit: int = EACH) -> gallery.Shelf:

@@ -13,7 +13,7 @@ def card(result: Mapping[str, Any]) -> str:
     F1 and the labels that are predicted are at probability 1/2 of the deployed logits, and once more, after ``post-hoc``,
     where the training frequencies are taken away. Average precision has no threshold and does not change by it.
     """
-    post_hoc, gap, labels = result["post_hoc"], result["gap"], result["labels_per_image"]
+    shipped, post_hoc, gap, labels = result.get("shipped"), result["post_hoc"], result["gap"], result["labels_per_image"]
     facts = {
         "test images": str(result["n_test"]),
         "mAP": percent(result["map"]),
@@ -23,7 +23,8 @@ def card(result: Mapping[str, Any]) -> str:
         "F1": _f1(result),
         "labels per image": "   ".join(f"{name} {n:.2f}" for name, n in labels.items() if n is not None),
         "train - test gap": row({"mAP": gap["map"], **{group: gap[group] for group in SHARES}}, "+") if gap else NOT_AVAILABLE,
-        "post-hoc": f"{_f1(post_hoc)}   labels per image {post_hoc['predicted']:.2f}" if post_hoc else NO_PRIOR,
+        "post-hoc": _named(post_hoc) if post_hoc else NO_PRIOR,
+        "as predict answers": _named(shipped) + ", for the training prior" if shipped else NOT_AVAILABLE,
         **best_epoch(result, MULTILABEL),
     }
     return "\n".join([*heading(result), *listed(facts), "", counted(result, MULTILABEL)]) + "\n"
@@ -31,3 +32,7 @@ def card(result: Mapping[str, Any]) -> str:
 
 def _f1(block: Mapping[str, Any]) -> str:
     return row({"macro": block["macro_f1"], "micro": block["micro_f1"]}) + "   at probability 1/2"
+
+
+def _named(block: Mapping[str, Any]) -> str:
+    return f"{_f1(block)}   labels per image {block['predicted']:.2f}"

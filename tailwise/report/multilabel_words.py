@@ -42,6 +42,9 @@ def thresholds(result: Result) -> dict[str, Any]:
         "AP compares orders and has no threshold. F1 has one: a class is named where its probability is above 1/2. Macro-F1 is "
         "the mean over classes, micro-F1 that of all labels together."
     )
+    if shipped := result.get("shipped"):
+        blocks["training prior (predict)"] = shipped
+        said += " By default tailwise predict answers for classes as frequent as in training."
     if post_hoc:
         blocks["adjusted"] = post_hoc
         said += (
@@ -86,22 +89,23 @@ def _of_ranking(result: Result) -> list[str]:
 
 def _of_threshold(result: Result) -> list[str]:
     found, labels, post_hoc = [], result["labels_per_image"], result.get("post_hoc")
+    told = result.get("shipped") or {**result, "predicted": labels["predicted"]}  # what users get by default
     tested = [row for row in result["per_class"] if row["test"]]
     if never := [row["name"] for row in tested if row["recall"] == 0]:
         found.append(
             f"Never found at probability 1/2: {several(len(never), 'class')} ({named(never)}). Where their AP is high a lower "
             "threshold finds them."
         )
-    if labels["predicted"] < FEWER * labels["test"] or labels["predicted"] > labels["test"] / FEWER:
-        kind = "fewer" if labels["predicted"] < labels["test"] else "more"
+    if told["predicted"] < FEWER * labels["test"] or told["predicted"] > labels["test"] / FEWER:
+        kind = "fewer" if told["predicted"] < labels["test"] else "more"
         found.append(
-            f"At probability 1/2 the model names {kind} labels than there are: {labels['predicted']:.2f} per image, where test "
+            f"At probability 1/2 the model names {kind} labels than there are: {told['predicted']:.2f} per image, where test "
             f"images have {labels['test']:.2f}. Choose thresholds on images like those in use."
         )
-    if post_hoc and post_hoc["macro_f1"] is not None and post_hoc["macro_f1"] - (result["macro_f1"] or 0) > GAIN:
+    if post_hoc and post_hoc["macro_f1"] is not None and post_hoc["macro_f1"] - (told["macro_f1"] or 0) > GAIN:
         found.append(
             f"At probability 1/2 rare classes are named too seldom: adjusted to classes on half of the images, macro-F1 is "
-            f"{percent(post_hoc['macro_f1'])} % (as deployed {percent(result['macro_f1'])} %) and micro-F1 "
-            f"{percent(post_hoc['micro_f1'])} % ({percent(result['micro_f1'])} %)."
+            f"{percent(post_hoc['macro_f1'])} % (by default {percent(told['macro_f1'])} %) and micro-F1 "
+            f"{percent(post_hoc['micro_f1'])} % ({percent(told['micro_f1'])} %)."
         )
     return found

@@ -104,6 +104,7 @@ class Bar(NamedTuple):
     series: int
     note: str
     opacity: float = 1.0
+    text: str = ""  # written upwards from its foot
 
 
 class Line(NamedTuple):
@@ -132,6 +133,8 @@ class Plot:
     dots: list[Dot]
     lines: list[Line] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
+    rows: list[tuple[float, str]] = field(default_factory=list)  # names over the rows of the field, from its left side
+    over: list[tuple[float, str]] = field(default_factory=list)  # names over the columns of the field, written upwards
     grid: bool = True  # whether a line goes through the field at every number of the axes
     width: int = WIDTH
     height: int = HEIGHT
@@ -194,8 +197,8 @@ def scatter(
 
 
 def legend(series: Sequence[str], left: float) -> list[tuple[float, str]]:
-    """Where the key's marks stand, side by side from ``left``, and what they mean."""
-    starts = [left + 6 + sum(CHARACTER * len(before) + 36 for before in series[:i]) for i in range(len(series))]
+    """Where the key's marks stand, side by side from ``left``, and what they mean; with room for the larger type of a phone."""
+    starts = [left + 6 + sum(9.4 * len(before) + 34 for before in series[:i]) for i in range(len(series))]
     return list(zip(starts, series, strict=True))
 
 

@@ -11,7 +11,7 @@ from tailwise.report.evidence import group_of
 from tailwise.report.figures import Figures
 from tailwise.report.page import script
 from tailwise.report.text import percent
-from tailwise.report.words import several
+from tailwise.report.words import named, several
 
 SHELVES, ROWS = 6, 10_000
 """Classes with pictures, and rows of the table of classes, at most."""
@@ -65,6 +65,14 @@ def worst_and_rarest(classes: Sequence[Result], shown: Figures) -> tuple[list[in
     tested = sorted((c for c, row in enumerate(classes) if row["test"]), key=lambda c: classes[c]["train"])
     worst = sorted((c for c in tested if classes[c][key] < 1), key=lambda c: float(classes[c][key]))[:SHELVES]
     return worst, [c for c in tested if c not in worst][:SHELVES]
+
+
+def untested(classes: Sequence[Result]) -> str:
+    """Why there is no picture of the classes without a test image, the rarest first; empty where each has one."""
+    rows = sorted((row for row in classes if not row["test"]), key=lambda row: int(row["train"]))
+    names = [f"{row['name']} ({several(row['train'], 'training image')})" for row in rows]
+    without = "Without a test image, so without a picture (pages show test images, never training images)"
+    return f"{without}: {named(names)}." if names else ""
 
 
 def _curves(log: Log, figure: str, title: str) -> list[Any]:

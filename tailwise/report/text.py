@@ -22,6 +22,7 @@ SHOWN = 20
 """A card lists every class up to this many, and above it only the ten of lowest recall."""
 
 NOT_AVAILABLE = "n/a"
+APART = "These runs were judged on different data: figures of one set say nothing about those of another, so they stand apart."
 NO_PRIOR = f"{NOT_AVAILABLE} (the logits carry no prior)"
 """What a card says of figures after adjustment where there is nothing to adjust."""
 
@@ -75,6 +76,37 @@ def per_run(results: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> str
     return ", ".join(f"{name}: {' and '.join(values)}" for name, values in stated.items() if values)
 
 
+def test_set(run: Mapping[str, Any]) -> tuple[object, ...]:
+    """What a run was judged on: its data, and the test samples of each class. Figures of two are not to be compared."""
+    return run.get("data"), *((row["name"], row["test"]) for row in run.get("per_class", ()))
+
+
+def by_data(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, dict[str, list[Mapping[str, Any]]]]]:
+    """The same runs apart by their `test_set`, with what each is called."""
+    found: dict[tuple[object, ...], dict[str, list[Mapping[str, Any]]]] = {}
+    for name, runs in results.items():
+        for run in runs:
+            found.setdefault(test_set(run), {}).setdefault(name, []).append(run)
+    return [(_called(next(iter(of.values()))[0]), of) for of in found.values()]
+
+
+def _called(run: Mapping[str, Any]) -> str:
+    sizes = [f"{len(run['per_class']):,} classes"] if "per_class" in run else []
+    sizes += [f"{run['n_test']:,} test images"] if "n_test" in run else []
+    return f"{run.get('data', 'of no name')}" + (f" ({', '.join(sizes)})" if sizes else "")
+
+
+def whose_edges(results: Mapping[str, Sequence[Mapping[str, Any]]], shown: Figures) -> list[str]:
+    """The edges of the groups with their numbers of classes: one sentence, or several that say whose they are."""
+    said: dict[str, dict[str, None]] = {}
+    for name, runs in results.items():
+        for run in runs:
+            said.setdefault(shown.edges(run), {})[name] = None
+    if len(said) < 2:
+        return [f"{edges}." for edges in said]
+    return [f"{edges}: {', '.join(names)}." for edges, names in said.items()]
+
+
 def _best_epoch(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The labelled best-epoch line of a group, if its runs have one."""
     best, shown = [run["best_epoch"] for run in runs if run.get("best_epoch")], figures(runs)
@@ -89,12 +121,19 @@ def _best_epoch(name: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
 def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The comparison of methods: one row for each group of runs that differ in their seed, mean ± sd over the runs.
 
-    ``results`` maps a method's name to its result blocks. Below the table stand the selection rule, the edges and sizes
-    of the groups, data and epochs (for each method where they differ, since such rows are not comparable), and a
-    best-epoch line for each method whose runs state one.
+    ``results`` maps a method's name to its result blocks. Runs on different data stand in tables of their own. Below a
+    table stand the selection rule, the edges and sizes of the groups and the epochs (for each method where they differ),
+    the data, and a best-epoch line for each method whose runs state one.
     """
-    everything = [run for runs in results.values() for run in runs]
-    shown = figures(everything)
+    shown = figures(run for runs in results.values() for run in runs)
+    parts = by_data(results)
+    if len(parts) < 2:
+        return "\n".join(_compared(results, shown)) + "\n"
+    apart = [line for called, of in parts for line in ("", f"Data: {called}", "", *_compared(of, shown, named=False))]
+    return "\n".join([APART, *apart]) + "\n"
+
+
+def _compared(results: Mapping[str, Sequence[Mapping[str, Any]]], shown: Figures, named: bool = True) -> list[str]:
     rows = [
         [
             name,
@@ -108,11 +147,11 @@ def compare(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     ]
     lines = [table(["method", "n", shown.title, *shown.columns, "worst class", "seconds"], rows), ""]
     lines.append(f"{shown.about} in %, last epoch; mean ± sd over n seeds; n/a: no class in the group.")
-    lines += [f"{edges}." for edges in sorted({shown.edges(run) for run in everything})]
-    for label, key in (("Data", "data"), ("Epochs", "epochs")):
+    lines += whose_edges(results, shown)
+    for label, key in [("Data", "data")] * named + [("Epochs", "epochs")]:
         stated = per_run(results, key)
         lines += [f"{label}: {stated}."] if stated else []
-    return "\n".join(lines + [line for name, runs in results.items() for line in _best_epoch(name, runs)]) + "\n"
+    return lines + [line for name, runs in results.items() for line in _best_epoch(name, runs)]
 
 
 def row(shares: Mapping[str, float | None], sign: str = "") -> str:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from tailwise.files import write_whole
+from tailwise.files import go_on, write_whole
 from tailwise.types import TailwiseError
 
 
@@ -23,7 +23,7 @@ class Whole(TorchCheckpointIO):
         """See the class; raises `TailwiseError`."""
         packed = io.BytesIO()
         torch.save(checkpoint, packed)
-        write_whole(Path(path), packed.getvalue())
+        write_whole(Path(path), packed.getvalue(), go_on(Path(path).parent))
 
 
 def check(path: Path, learner: LightningModule) -> None:

@@ -1,5 +1,6 @@
 """The job: from a source and a recipe to a judged run folder."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +14,8 @@ import yaml
 from jsonargparse import Namespace
 
 from tailwise.data.checks import write_issues
-from tailwise.files import write_whole
-from tailwise.train import needs, parse
+from tailwise.files import go_on, write_whole
+from tailwise.train import loggers, needs, parse
 from tailwise.train.choose import Choice
 from tailwise.train.engine import build_task
 from tailwise.train.finish import finish
@@ -79,6 +80,7 @@ def fit(
     name = Path(recipe).stem if recipe else objective_class(record).__name__
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
     check_folder(folder, overwrite)
+    loggers.check(record.engine.loggers)
     needs.check(record)
     prepared = prepare(needs.without(record).data, folder / ISSUES)
     chosen: tuple[Choice, ...] = ()
@@ -143,7 +145,7 @@ def _run(
     with lasting():
         from tailwise.train.trainer import train
 
-    write_whole(folder / RECIPE, parse.dump(record).encode())
+    write_whole(folder / RECIPE, parse.dump(record).encode(), go_on(folder))
     run = Run(folder)
     data = Data(**vars(record.data))
     prepared = prepared or prepare(data, folder / ISSUES)
@@ -217,4 +219,4 @@ def _same_data(run: Run, prepared: Prepared) -> None:
 def _command() -> str:
     """How this process was started."""
     program = Path(sys.argv[0]).name
-    return " ".join(["tailwise" if program in ("tailwise", "__main__.py") else program, *sys.argv[1:]])
+    return shlex.join(["tailwise" if program in ("tailwise", "__main__.py") else program, *sys.argv[1:]])

@@ -1,13 +1,13 @@
 """What a run says while it trains: ``metrics.jsonl``, loggers by name, a progress bar, or a line per epoch."""
 
 import csv
-import importlib.util
 import json
 import os
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from tailwise.train.loggers import check, named, unusable
 from tailwise.train.run import METRICS, rows
-from tailwise.types import TailwiseError
 
 
 class Rows(Logger):
@@ -59,39 +59,50 @@ class RunLogger(Rows):
             table.writerows(logged)
 
 
-def loggers(names: Sequence[str], folder: Path) -> list[Logger]:
-    """The run's own log, `Rows`, and those that are named.
+def loggers(names: str | Sequence[str], folder: Path) -> list[Logger]:
+    """The run's own log, `Rows`, and those that are named, one or several.
 
     - ``csv``: the log as ``metrics.csv`` too.
     - ``tensorboard``: event files in ``tensorboard/``.
     - ``wandb``: Weights & Biases, files in ``wandb/``; the project is that of WANDB_PROJECT, else tailwise.
-    - ``mlflow``: to MLFLOW_TRACKING_URI, else ``./mlruns``; the experiment is that of MLFLOW_EXPERIMENT_NAME, else tailwise.
+    - ``mlflow``: to MLFLOW_TRACKING_URI, else where mlflow itself writes: ``./mlflow.db``, of old versions ``./mlruns``; the
+      experiment is that of MLFLOW_EXPERIMENT_NAME, else tailwise.
 
-    The run is called like its folder there; a resumed one begins anew with the last two. Raises `TailwiseError` for another
-    name, and for one whose library is not installed.
+    The run is called like its folder there; a resumed one begins anew with the last two. Raises `TailwiseError` as
+    `tailwise.train.loggers.check` does, and for one that cannot be made.
     """
-    if unknown := [name for name in names if name not in ("csv", "tensorboard", "wandb", "mlflow")]:
-        raise TailwiseError(f"loggers: {unknown[0]!r} unknown; take csv, tensorboard, wandb, mlflow")
-    for name in names:
-        if name != "csv" and importlib.util.find_spec(name) is None:
-            raise TailwiseError(f"loggers: {name} is not installed; run pip install {name}, or leave it out")
+    check(names)
+    names = named(names)
     made: list[Logger] = [RunLogger(folder) if "csv" in names else Rows(folder)]
-    if "tensorboard" in names:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
-        made.append(TensorBoardLogger(folder, name="", version="tensorboard"))
-    if "wandb" in names:
-        from lightning.pytorch.loggers import WandbLogger
-
-        project = os.environ.get("WANDB_PROJECT", "tailwise")
-        made.append(WandbLogger(name=folder.name, save_dir=folder, project=project))
-    if "mlflow" in names:
-        from lightning.pytorch.loggers import MLFlowLogger
-
-        # Not inside the folder: its constructor writes, and a run's folder must be empty before it begins
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "tailwise")
-        made.append(MLFlowLogger(experiment, run_name=folder.name))
+    for name, make in (("tensorboard", _tensorboard), ("wandb", _wandb), ("mlflow", _mlflow)):
+        if name in names:
+            try:
+                made.append(make(folder))
+            except Exception as error:
+                raise unusable(name, error) from error
     return made
+
+
+def _tensorboard(folder: Path) -> Logger:
+    from lightning.pytorch.loggers import TensorBoardLogger
+    from torch.utils import tensorboard  # noqa: F401  # else a broken one is found in the first step
+
+    return TensorBoardLogger(folder, name="", version="tensorboard")
+
+
+def _wandb(folder: Path) -> Logger:
+    from lightning.pytorch.loggers import WandbLogger
+
+    return WandbLogger(name=folder.name, save_dir=folder, project=os.environ.get("WANDB_PROJECT", "tailwise"))
+
+
+def _mlflow(folder: Path) -> Logger:
+    from lightning.pytorch.loggers import MLFlowLogger
+
+    # mlflow's own default place, for mlflow 3 refuses Lightning's; and not inside the folder: its constructor writes, and
+    # a run's folder must be empty before it begins
+    where, experiment = import_module("mlflow").get_tracking_uri(), os.environ.get("MLFLOW_EXPERIMENT_NAME", "tailwise")
+    return MLFlowLogger(experiment, run_name=folder.name, tracking_uri=where)
 
 
 def _plain(value: float) -> float | int:

@@ -16,6 +16,7 @@ MakeObjective = Callable[[Tensor, Model], Objective]
 """An objective with its options set, waiting for class counts (C,) and the model."""
 
 Channels = tuple[float, float, float]
+Logger = Literal["csv", "tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True)
@@ -170,13 +171,13 @@ class Engine:
         accelerator: auto, cpu, gpu or mps.
         devices: how many of them.
         precision: auto picks bf16 where the hardware has it, else 32-true.
-        compile: true compiles the networks with torch.compile, which pays in long runs (minutes at the start, and a C++
-            compiler, on the CPU); graphs also captures CUDA graphs; where it fails the run goes on without.
+        compile: true compiles the networks with torch.compile, which pays in long runs; graphs also captures CUDA graphs;
+            where it fails the run goes on without.
         workers: processes that read and augment images.
         check_every: epochs between two looks at validation.
         threads: CPU threads; 0 leaves torch's choice.
         progress: auto is a bar on a terminal and lines elsewhere.
-        loggers: csv for the log as a table, tensorboard, wandb and mlflow; the last two must be installed.
+        loggers: one or a list: csv for the log as a table, tensorboard, wandb and mlflow; the last two must be installed.
     """
 
     accelerator: str = "auto"
@@ -187,7 +188,7 @@ class Engine:
     check_every: int = 1
     threads: int = 0
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
-    loggers: tuple[Literal["csv", "tensorboard", "wandb", "mlflow"], ...] = ("csv", "tensorboard")
+    loggers: Logger | tuple[Logger, ...] = ("csv", "tensorboard")
 
     def __post_init__(self) -> None:
         _check("engine", 1, devices=self.devices, check_every=self.check_every)
@@ -207,9 +208,8 @@ class Recipe:
         post_hoc: what is done to the trained classifier before it is judged and shipped.
         epochs: passes over the training set; 0 trains nothing and judges what model.start_from and post_hoc make.
         steps: end the only epoch after so many steps, for data too large to be seen once; needs epochs 1.
-        max_minutes: bound on the time of the whole run, judging included, over all resumes. Where the epochs would take longer,
-            as many as fit are planned before training, with the learning rate falling over those; a slower machine than
-            measured ends training on the way.
+        max_minutes: bound on the time of the whole run, judging included, over all resumes. As many epochs as fit are planned,
+            with the learning rate falling over those; a slower machine than measured ends training on the way.
         batch_size: samples per step and process; by default a sixteenth of the training set, within 32 to 128, less where
             memory is short.
         seed: of the weights, the order and the augmentation.

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import yaml
 
-from tailwise.files import write_whole
+from tailwise.files import go_on, write_whole
 from tailwise.models import Saved
 from tailwise.report.figures import figures
 from tailwise.types import TailwiseError
@@ -66,8 +66,7 @@ class Run:
         result = self._json(RESULT)
         if not isinstance(result, dict) or (lacking := {"recipe", "seed", "worst", figures([result]).headline} - result.keys()):
             what = f"no {min(lacking)} in it" if isinstance(result, dict) else "no judgement"
-            advice = f"delete it, then `tailwise fit --resume {self.path}`"
-            raise TailwiseError(f"{self.path / RESULT}: not a result ({what}); {advice}")
+            raise TailwiseError(f"{self.path / RESULT}: not a result ({what}); {self._mend(RESULT)}")
         return result
 
     def model(self) -> Saved:
@@ -89,9 +88,13 @@ class Run:
         try:
             return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
         except json.JSONDecodeError as error:
-            raise TailwiseError(
-                f"{path}: not readable ({error}); delete it, then `tailwise fit --resume {self.path}`"
-            ) from error
+            raise TailwiseError(f"{path}: not readable ({error}); {self._mend(name)}") from error
+
+    def _mend(self, name: str) -> str:
+        """What to do about a damaged file."""
+        if name == RESULT:
+            return f"`tailwise evaluate {self.path}` writes it anew"
+        return f"delete it, then `tailwise fit --resume {self.path}`"
 
 
 def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
@@ -202,7 +205,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON as `tailwise.files.write_whole` does."""
-    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(), go_on(path.parent))
 
 
 def surroundings() -> dict[str, Any]:

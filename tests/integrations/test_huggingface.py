@@ -1,5 +1,8 @@
 """The door to Hugging Face: what its Trainer optimises, saves and resumes, and what it is told."""
 
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +52,38 @@ class Recording(CrossEntropy):
         self.told.append("step")
 
 
-def trainer(folder: Path, objective: type[Objective] = GML, **arguments: Any) -> Any:
+class Images(Data):
+    """Samples as an image processor makes them: one view, no number."""
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        sample = super().__getitem__(i)
+        return {"pixel_values": sample["views"][0], "labels": sample["labels"]}
+
+
+def trainer(
+    folder: Path,
+    objective: type[Objective] = GML,
+    data: Dataset[dict[str, Any]] | None = None,
+    callbacks: Sequence[Any] = (TaskHooks,),
+    bare: bool = False,
+    **arguments: Any,
+) -> Any:
     torch.manual_seed(0)
     model = Rows(3)
     options = {"queue_size": 16} if objective is GML else {}
+    task = Task(model, objective(COUNTS, model, **options))
+    data = data or Data()
     given = {
         "output_dir": str(folder), "num_train_epochs": 3, "per_device_train_batch_size": 8, "learning_rate": 0.05,
         "use_cpu": True, "report_to": [], "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no", "seed": 3,
     }  # fmt: skip
     return transformers.Trainer(
-        model=TrainerTask(Task(model, objective(COUNTS, model, **options))),
+        model=task if bare else TrainerTask(task),
         args=transformers.TrainingArguments(**{**given, **arguments}),
-        train_dataset=Data(),
-        eval_dataset=Data(),
+        train_dataset=data,
+        eval_dataset=data,
         compute_metrics=shot_metrics(COUNTS),
-        callbacks=[TaskHooks()],
+        callbacks=[made() for made in callbacks],
     )
 
 
@@ -128,6 +148,7 @@ def test_terms_in_training_and_logits_in_judging() -> None:
     model = Rows(3)
     door, views = TrainerTask(Task(model, CrossEntropy(COUNTS, model))), torch.randn(4, 1, FEATURES)
     labels, index = torch.tensor([0, 1, 2, IGNORE]), torch.arange(4)
+    door.on_epoch(0, 1)
     found = door(views, labels, index)
     terms = door.task(Batch(views.transpose(0, 1), labels, index, index))
     assert found["loss"].requires_grad
@@ -138,8 +159,47 @@ def test_terms_in_training_and_logits_in_judging() -> None:
     assert torch.equal(judged["logits"], model(views.transpose(0, 1)).logits[0])
     torch.testing.assert_close(judged["loss"], nn.functional.cross_entropy(judged["logits"][:3], labels[:3]))
     assert door(views).keys() == {"logits"}
-    with pytest.raises(TailwiseError, match="views, labels and index"):
-        door.train()(views, labels)
+    assert torch.equal(door(pixel_values=views[:, 0])["logits"], judged["logits"])
+    torch.testing.assert_close(door.train()(pixel_values=views[:, 0], labels=labels)["loss"], terms["cls"])
+    with pytest.raises(TailwiseError, match="a training sample needs labels"):
+        door(views)
+    with pytest.raises(TailwiseError, match=r"needs views \(V, \*X\) or pixel_values"):
+        door(labels=labels)
+
+
+def test_samples_of_an_image_processor_are_enough_for_an_objective_of_one_view(tmp_path: Path) -> None:
+    door = trainer(tmp_path, CrossEntropy, data=Images(), num_train_epochs=10)
+    door.train()
+    assert door.evaluate()["eval_balanced"] > 0.9
+    with pytest.raises(TailwiseError, match="GML has a queue: a training sample needs index, its number in the data"):
+        trainer(tmp_path, GML, data=Images()).train()
+
+
+def test_a_trainer_without_the_hooks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TailwiseError, match=r"Trainer needs callbacks=\[TaskHooks\(\)\]$"):
+        trainer(tmp_path, callbacks=()).train()
+    late = trainer(tmp_path, callbacks=())
+    late.add_callback(TaskHooks())
+    late.train()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ({"bare": True}, r"the model is a Task; give Trainer model=TrainerTask\(Task\(model, objective\)\)"),
+        ({"label_smoothing_factor": 0.1}, "label_smoothing_factor would replace the objective's loss; leave it at 0"),
+    ],
+    ids=["a bare task", "label smoothing"],
+)
+def test_what_the_trainer_cannot_do_is_one_line_before_training(mistake: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(TailwiseError, match=said):
+        trainer(tmp_path, **mistake)
+
+
+def test_without_transformers_the_line_says_what_to_install() -> None:
+    script = "import sys; sys.modules['transformers'] = None; import tailwise.integrations.huggingface"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith("run pip install 'tailwise[huggingface]'")
 
 
 def test_a_network_of_ours_can_be_saved(tmp_path: Path) -> None:

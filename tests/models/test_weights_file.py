@@ -66,7 +66,7 @@ def test_foreign_objects_are_passed_over(tmp_path: Path, monkeypatch: pytest.Mon
     tensors = read_tensors(path)
     assert tensors.keys() == {"fc.weight", "fc.bias"}
     assert torch.equal(tensors["fc.weight"], WEIGHTS["module.fc.weight"])
-    assert torch.serialization.get_safe_globals() == before
+    assert set(torch.serialization.get_safe_globals()) == set(before)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,7 @@ def test_a_raw_pickle_is_refused_without_a_warning(protocol: int, tmp_path: Path
     path.write_bytes(pickle.dumps({"state_dict": Calls(os.system, "touch ran")}, protocol))
     with pytest.raises(TailwiseError, match=r"a\.pth: [^\n]+$") as caught:  # every warning is an error in these tests
         read_tensors(path)
+    assert "pickle protocol" not in str(caught.value)
     assert len(str(caught.value)) - len(str(path)) < 200
     assert "weights_only" not in str(caught.value)  # torch's advice to load it in the unsafe way
 

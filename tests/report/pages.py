@@ -36,4 +36,5 @@ class Page(HTMLParser):
 def cells(text: str, title: str) -> list[list[str]]:
     """The rows of the table whose head has this column."""
     (table,) = [part for part in re.findall(r"<table.*?</table>", text, re.S) if f'<th scope="col">{title}</th>' in part]
+    table = table.replace("\u00a0", " ")
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)[1:]]

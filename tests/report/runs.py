@@ -25,7 +25,9 @@ def judged(
     hit = torch.rand(len(labels), generator=g) < 0.2 + 0.7 * counts[labels] / counts.max()
     found = torch.where(hit, labels, (labels + torch.randint(1, 4, labels.shape, generator=g)) % classes)
     confidence = torch.rand(len(labels), generator=g).double()
-    answers = Answers(labels, found, confidence, (found != labels).long(), None)
+    told = torch.where(torch.rand(len(labels), generator=g) < 0.1, labels, found)  # predict is right a little more often
+    sure = (told == labels).double() * 0.4 + 0.3 + 0.1 * confidence
+    answers = Answers(labels, found, confidence, (found != labels).long(), None, told, sure)
     names = names or [f"class {c}" for c in range(classes)]
     block = {
         "recipe": "digits_lt/la",
@@ -37,7 +39,7 @@ def judged(
     shown = spread_over_groups(labels, counts, mapped)
     features = torch.randn(len(shown), 6, generator=g)
     pixels = torch.randint(0, 256, (len(labels), 3, side, side), generator=g, dtype=torch.uint8)
-    return block, Evidence(labels, found, confidence, found, confidence, shown, features, Stacked(pixels))
+    return block, Evidence(labels, found, confidence, told, sure, shown, features, Stacked(pixels))
 
 
 def called(logits: torch.Tensor, targets: torch.Tensor) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -53,13 +55,17 @@ def called(logits: torch.Tensor, targets: torch.Tensor) -> tuple[list[dict[str, 
 
 
 def labelled(
-    counts: torch.Tensor, names: list[str] | None = None, n: int = 120, side: int = 8
+    counts: torch.Tensor, names: list[str] | None = None, n: int = 120, seed: int = 0
 ) -> tuple[dict[str, Any], Scored]:
-    """A result whose images have several labels, and its evidence; the last class is on no test image."""
+    """A result whose images have several labels, and its evidence; the last class is on no test image.
+
+    The ``seed`` is that of the scores: the images stay the same.
+    """
     classes, g = counts.numel(), torch.Generator().manual_seed(0)
     share = (counts / counts.max()).sqrt() * 0.5
     targets = torch.rand(n, classes, generator=g) < share.clamp(min=2 / n)
     targets[:, -1] = False
+    g.manual_seed(seed)
     prior = (share / (1 - share)).log()
     logits = prior + torch.randn(n, classes, generator=g) + targets * (1.0 + 2 * share)
     names = names or [f"class {c}" for c in range(classes)]
@@ -85,6 +91,7 @@ def labelled(
         "labels_per_image": {"train": 1.75, "test": float(targets.sum()) / n, "predicted": means["predicted"]},
         "gap": {group: None if summary[group] is None else 0.1 for group in ("map", "head", "medium", "tail")},
         "post_hoc": taken_away,
+        "shipped": called(logits - 0.5 * prior, targets)[1],
         "best_epoch": {"epoch": 4, "map": 0.5, "split": "val"},
     }
     pixels = torch.randint(0, 256, (n, 3, 8, 8), generator=g, dtype=torch.uint8)

@@ -113,8 +113,18 @@ def test_names_cannot_run(opened: Any) -> None:
 
 def test_it_fits_a_phone_and_works_without_scripts(browser: Any, opened: Any, tmp_path: Path) -> None:
     page = opened(images.image_report(*judged(COUNTS, [f"a rather long name of a species, number {c}" for c in range(6)]), LOG))
-    page.set_viewport_size({"width": 400, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    for plot in (page.locator("figure.fit svg").nth(i) for i in range(2)):
+        box = plot.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390  # nothing has to be scrolled to
+    heads = [head.bounding_box() for head in page.locator("table.flow thead th").all()]
+    assert heads[-1]["x"] + heads[-1]["width"] <= 390
+    ends = [cell.evaluate("cell => cell.scrollWidth <= cell.clientWidth") for cell in page.locator("table.flow th").all()]
+    assert all(ends)  # no heading runs into the next one
+    recall = page.locator("table").first.locator("thead th").nth(3).bounding_box()
+    assert recall["x"] + recall["width"] <= 390  # recall, and what predict answers with its ECE
     plain = browser.new_page(java_script_enabled=False)
     plain.set_default_timeout(PATIENCE)
     plain.goto((tmp_path / "report.html").as_uri())

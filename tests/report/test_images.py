@@ -52,14 +52,11 @@ def test_figures_are_those_of_the_result() -> None:
             str(row["train"]),
             str(row["test"]),
         ]
-    groups = {row[0]: row for row in cells(text, "ECE")}
-    assert groups["all"][3:5] == [percent(block["balanced"]), percent(block["ece"]["all"])]
-    for group in ("many", "medium", "few"):
-        assert groups[f"{group}-shot"][2:5] == [
-            str(block["classes_in_group"][group]),
-            percent(block[group]),
-            percent(block["ece"][group]),
-        ]
+    groups, told = {row[0]: row for row in cells(text, "raw ECE")}, block["shipped"]
+    for name, key, group in (("all", "balanced", "all"), *((f"{g}-shot", g, g) for g in ("many", "medium", "few"))):
+        shares = (block[key], told[key], told["ece"][group], block["ece"][group])
+        assert groups[name][1:5] == [percent(share) for share in shares]
+        assert groups[name][-1] == str(block["classes_in_group"].get(group, 6))
     said = " ".join(Page(text).words)
     assert f"is {percent(block['balanced'])} %" in said
     assert f"Of all test images {percent(block['overall'])} % are right" in said
@@ -96,6 +93,7 @@ def test_two_classes() -> None:
     assert len(cells(text, "test images")) == 2
     assert "guessing gives 50 %" in " ".join(Page(text).words)
     assert 'href="#training"' not in text  # no log, no curves
+    assert "third" not in text
 
 
 def test_8142_classes_in_seconds_and_megabytes() -> None:
@@ -153,6 +151,9 @@ def test_the_matrix_is_in_order_and_shaded_by_share() -> None:
     bars = charts.heat(found, ["b", "a"]).bars
     assert [bar.note for bar in bars] == ["b recognised: 1 of 1", "a taken for b: 1 of 4", "a recognised: 3 of 4"]
     assert [bar.opacity for bar in bars] == [1.0, 0.34, 0.78]
+    plot = charts.heat(found, ["b", "a"])
+    assert [name for _, name in plot.over] == [name for _, name in plot.upwards] == ["b", "a"]
+    assert all(bar.x < at < bar.x + bar.width for (at, _), bar in zip(plot.over, (bars[0], bars[2]), strict=True))
     first, second = bars[0].x, bars[2].x
     assert first < second
     assert [bar.x for bar in bars] == [first, first, second]
@@ -210,6 +211,11 @@ def test_thumbnails_are_small_and_wrong_answers_come_first() -> None:
     shelf = gallery.of_class(evidence, 5, "title", names)
     rights = [thumb.right for thumb in shelf.thumbnails]
     assert rights == sorted(rights)
+    i = int((evidence.shipped != evidence.predictions).nonzero()[0])
+    said = gallery.thumbnail(evidence, i, names).caption
+    own, told = (names[int(column[i])] for column in (evidence.predictions, evidence.shipped))
+    assert said == f"{own} (predict: {told}, {percent(float(evidence.sure[i]))} %)"
+    assert one.caption == f"{names[int(evidence.shipped[0])]}, {percent(float(evidence.sure[0]))} %"
     small = gallery.thumbnail(judged(COUNTS)[1], 0, names)
     assert (small.width, small.coarse) == (96, True)
     there = next(pair for pair in pairs(confusions(evidence.labels, evidence.predictions)) if pair[3])
@@ -238,9 +244,13 @@ def test_warnings_say_what_the_figures_show() -> None:
     assert "hardly better than guessing" in warned(block, balanced=0.2)
     assert "adjusted to equally frequent ones, balanced accuracy would be 90.0 %" in warned(block, post_hoc={"balanced": 0.9})
     assert "learnt by heart" in warned(block, gap={"few": 0.5})
-    assert "Confidence is too high on few-shot classes" in warned(
-        block, evidence._replace(confidence=evidence.confidence * 0 + 0.99)
-    )
+    assert warned(block, evidence._replace(confidence=evidence.confidence * 0 + 0.99)) == warned(block, evidence)
+    said = warned(block, evidence._replace(sure=evidence.sure * 0 + 0.99))
+    assert "The probabilities of tailwise predict are too high on few-shot classes: 99.0 % on average" in said
+    assert "hold out more images for their calibration (a larger --data.validation)" in said
+    assert "too high" not in warned(block, evidence._replace(shipped=evidence.labels, sure=evidence.sure * 0 + 0.99))
+    single, found = judged(COUNTS, each=1)
+    assert "too high on few-shot" not in warned(single, found._replace(sure=found.sure * 0 + 0.45))  # of two images
     few = evidence.labels >= 4
     taken = torch.where(few & (evidence.predictions != evidence.labels), 0, evidence.predictions)
     assert "Rare classes are taken for frequent ones: 100.0 %" in warned(block, evidence._replace(predictions=taken))
@@ -272,8 +282,46 @@ def test_runs_are_compared_with_their_spread_and_seed_by_seed() -> None:
     assert [dot.note for dot in plot.dots][3] == "GML, seed 1: all 65.0 %"
     assert [len(line.points) for line in plot.lines] == [1, 2, 2, 1]
     assert "ran once" in comparison({"CE": [run_of(0, 0.5)], "GML": [run_of(0, 0.5)]})
+    apart = {"CE": [run_of(0, 0.5, data="digits"), run_of(1, 0.5, data="digits")], "GML": [run_of(0, 0.7, data="photos")]}
+    text = comparison(apart)
+    assert "These runs were judged on different data" in text
+    assert [text.index("Data: digits") < text.index("Data: photos"), "Seed by seed" in text] == [True, False]
     with pytest.raises(TailwiseError, match="compare them apart"):
         comparison({"CE": [run_of(0, 0.5)], "pixels": [{"miou": 0.5}]})
+
+
+def test_the_number_at_the_end_of_an_axis_is_inside_and_marks_are_clear_of_the_side() -> None:
+    plot = paired({"CE": [run_of(0, 0.0), run_of(1, 1.0)]}, lambda run: run["balanced"], "all")
+    assert plot is not None
+    assert max(at for at, _ in plot.across) + 20 <= plot.width
+    assert min(dot.x for dot in plot.dots) >= plot.left + 5
+    assert [name for _, name in plot.rows] == ["CE"]
+
+
+def test_reliability_is_of_what_users_are_told() -> None:
+    block, evidence = judged(COUNTS)
+    text = image_report(block, evidence)
+    assert f"all classes, 48 images: ECE {percent(block['shipped']['ece']['all'])}<" in text
+    assert f"few-shot, 16 images: ECE {percent(block['shipped']['ece']['few'])}<" in text
+    counted = [int(n) for n in re.findall(r'<text class="count"[^>]*>(\d+)</text>', text)]
+    assert sum(counted) == 2 * 48  # of all classes and of the groups
+    said = " ".join(Page(text).words)
+    assert f"balanced accuracy {percent(block['shipped']['balanced'])} %, and its probabilities are" in said
+
+
+def test_an_older_result_without_what_is_shipped() -> None:
+    block, evidence = judged(COUNTS)
+    del block["shipped"]
+    text = image_report({**block, "post_hoc": {"balanced": 0.9, "many": 0.9, "medium": 0.9, "few": 0.9}}, evidence)
+    assert cells(text, "ECE")[0][1:4] == [percent(block["balanced"]), percent(block["ece"]["all"]), "90.0"]
+    assert "predict: recall" not in text
+
+
+def test_classes_without_a_test_image_are_named_where_pictures_stand() -> None:
+    block, evidence = judged(COUNTS)
+    block["per_class"][5] |= {"test": 0, "recall": None}
+    text = image_report(block, evidence._replace(labels=evidence.labels.clamp(max=4)))
+    assert "(pages show test images, never training images): class 5 (3 training images)." in text
 
 
 @pytest.fixture(scope="module")

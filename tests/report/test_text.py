@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from report import runs
 
 from tailwise.counts import log_prior
 from tailwise.evaluate import judge
@@ -67,11 +68,26 @@ def test_compare_has_a_row_for_each_method_with_mean_and_deviation() -> None:
 
 
 def test_compare_says_where_the_rows_differ() -> None:
-    text = compare({"CE": [result(), result(epochs=30)], "GML": [result(data="digits", epochs=200)]})
-    assert "Data: CE: CIFAR-10-LT, GML: digits." in text
+    text = compare({"CE": [result(), result(epochs=30)], "GML": [result(epochs=200)]})
     assert "Epochs: CE: 20 and 30, GML: 200." in text
     other = result(classes_in_group={"many": 1, "medium": 2, "few": 3})
-    assert "many > 100 (1 class), medium 20 to 100 (2 classes), few < 20 (3 classes)" in compare({"CE": [other, result()]})
+    text = compare({"CE": [other, result()], "GML": [result()]})
+    assert "many > 100 (1 class), medium 20 to 100 (2 classes), few < 20 (3 classes): CE." in text
+    assert "few < 20 (0 classes): CE, GML." in text
+
+
+def test_runs_on_different_data_stand_apart() -> None:
+    text = compare({"CE": [result(), result(data="digits")], "GML": [result(data="digits", epochs=200)]})
+    assert text.startswith("These runs were judged on different data")
+    first, second = text.split("Data: CIFAR-10-LT\n")[1].split("Data: digits\n")
+    assert cells(first, "CE")[1] == cells(second, "CE")[1] == "1"
+    assert "GML" not in first
+    assert "Epochs: CE: 20, GML: 200." in second
+    assert "Data:" not in second
+    here, there = (result(per_class=[{"name": "a", "test": n}, {"name": "b", "test": 5}], n_test=n + 5) for n in (5, 6))
+    text = compare({"CE": [here], "GML": [there]})  # of one name, but not the same images
+    assert "Data: CIFAR-10-LT (2 classes, 10 test images)" in text
+    assert "Data: CIFAR-10-LT (2 classes, 11 test images)" in text
 
 
 def test_best_epoch_is_labelled_and_only_below_the_table() -> None:
@@ -139,9 +155,31 @@ def test_card_shows_every_figure_of_a_run() -> None:
 def test_card_without_gap_or_post_hoc() -> None:
     text = card(judged(CIFAR10_LT_100))
     assert text.startswith("Result of the last epoch, in %\n")
-    assert "train - test gap   n/a" in text
-    assert "post-hoc           n/a (the logits carry no prior)" in text
+    assert "train - test gap    n/a" in text
+    assert "post-hoc            n/a (the logits carry no prior)" in text
+    assert "as predict answers  n/a" in text
     assert "best epoch" not in text
+    old = judged(CIFAR10_LT_100)
+    del old["shipped"]
+    assert card(old) == text
+
+
+def test_a_card_says_what_predict_answers() -> None:
+    found, _ = runs.judged(CIFAR10_LT_100)
+    told = found["shipped"]
+    text = card(found | {"gap": None})
+    assert told["balanced"] > found["balanced"]
+    assert f"as predict answers  balanced {percent(told['balanced'])}   overall {percent(told['overall'])}   many " in text
+    assert f"\n{'':20}ECE all {percent(told['ece']['all'])}   many {percent(told['ece']['many'])}" in text
+
+
+def test_what_says_nothing_of_few_classes_is_not_said() -> None:
+    two, five, six = (card(judged(torch.arange(classes) * 30 + 10)) for classes in (2, 5, 6))
+    assert "by thirds           n/a (2 classes have no thirds)" in two
+    assert "by thirds           head " in five
+    assert "top-5               n/a (right with any answer, of 2 classes)" in two
+    assert "n/a (right with any answer, of 5 classes)" in five
+    assert "top-5               n/a" not in six
 
 
 def test_card_of_many_classes_shows_the_ten_worst() -> None:

@@ -1,7 +1,8 @@
 """Loggers by name: which are made, what csv adds, and what is said where a library is missing."""
 
-import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,24 +31,26 @@ def test_tensorboard_writes_into_the_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # a run's folder must be empty before it begins
 
 
-@pytest.mark.parametrize("name", ["wandb", "mlflow", "tensorboard"])
-def test_a_missing_library_is_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda sought, *rest: None if sought == name else find(sought, *rest))
-    with pytest.raises(TailwiseError, match=f"loggers: {name} is not installed; run pip install {name}, or leave it out"):
-        loggers(["csv", name], tmp_path)
-
-
-@pytest.mark.parametrize(("name", "logger"), [("wandb", "WandbLogger"), ("mlflow", "MLFlowLogger")])
-def test_the_others_are_called_like_the_folder(name: str, logger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_the_others_are_called_like_the_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[str, Any] = {}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda *sought: object())
+    logger = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
+    monkeypatch.setattr("tailwise.train.log.check", lambda names: None)
+    mlflow = ModuleType("mlflow")
+    mlflow.get_tracking_uri = lambda: "sqlite:///mlflow.db"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     monkeypatch.setattr(f"lightning.pytorch.loggers.{logger}", lambda *given, **named: made.update(named, given=given) or name)
-    assert loggers([name], tmp_path / "digits-GML-0")[1] == name
+    assert loggers(name, tmp_path / "digits-GML-0")[1] == name  # one word is a name too
     assert "digits-GML-0" in (made.get("name"), made.get("run_name"))
     assert "tailwise" in (made.get("project"), *made["given"])
+    assert made.get("tracking_uri", "sqlite:///mlflow.db") == "sqlite:///mlflow.db"  # the library's own place
 
 
-def test_another_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TailwiseError, match="'neptune' unknown; take csv, tensorboard, wandb, mlflow"):
-        loggers(["csv", "neptune"], tmp_path)
+def test_one_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def old(*given: object, **named: object) -> None:
+        raise ModuleNotFoundError("Requirement 'wandb>=0.12.10' not met.\nTry pip install wandb")
+
+    monkeypatch.setattr("tailwise.train.log.check", lambda names: None)
+    monkeypatch.setattr("lightning.pytorch.loggers.WandbLogger", old)
+    with pytest.raises(TailwiseError, match=r"loggers: wandb cannot be used \(Requirement [^\n]+\); mend that, [^\n]+ out$"):
+        loggers(["wandb"], tmp_path)
