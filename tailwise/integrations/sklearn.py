@@ -5,12 +5,11 @@ Shapes: N rows, F columns, C classes. For embeddings and tables of numbers; imag
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
-from inspect import isabstract
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -20,10 +19,17 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
 
-from tailwise import losses
 from tailwise.data.samplers import Sampler, Shuffled
 from tailwise.data.split import hold_out
-from tailwise.integrations.rows import Loop, RowNetwork, Rows, Weighted
+from tailwise.integrations.parameters import (
+    check_numbers,
+    check_options,
+    find_objective,
+    inside,
+    layer_widths,
+    takes_indicators,
+)
+from tailwise.integrations.rows import Loop, RowNetwork, Rows, Weighted, unit
 from tailwise.integrations.target import Prior, target_log_prior
 from tailwise.losses import MultiLabel, Objective
 from tailwise.losses.binary_cross_entropy import log_odds
@@ -40,7 +46,7 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     - ``objective``: the name of a class in `tailwise.losses`, such a class, or a callable of (counts, model). By default
       `LogitAdjusted`, for an indicator matrix y `BinaryCrossEntropy`. It gets the class counts of y.
     - ``options``: its keyword arguments, as in ``{"tau": 1.5}``.
-    - ``hidden``: widths of the hidden layers; ``()`` is a linear model.
+    - ``hidden``: widths of the hidden layers, a number of a single one; ``()`` is a linear model.
     - ``dropout``: share of hidden units left out in a step, [0, 1).
     - ``epochs``, ``batch_size``, ``learning_rate``: of AdamW, whose rate falls to 0 along a cosine. An epoch shows every row
       once, a ``batch_size`` of N or more all of them at once.
@@ -51,18 +57,21 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     - ``patience``: None trains all epochs. A number holds out ``validation_fraction`` of the rows (of each class, where a
       class has two), stops so many epochs after their loss was lowest, and keeps the weights of that epoch.
     - ``class_weight``: None, "balanced", or a dict from class to weight > 0. A row of class c is drawn w_c times as often,
-      and counts as w_c rows in the prior that the model carries; the counts of the objective stay those of y.
+      and counts as w_c rows in the prior that the model carries; the counts of the objective stay those of y. Weights that
+      balance the classes warn with an objective that corrects for their frequencies too.
     - ``prior``: the class distribution for which predictions are made. None leaves what was trained: uniform for
       `LogitAdjusted`, that of y (times class_weight) for `CrossEntropy`. "uniform", "train" (of y, without class_weight), or
       probabilities (C,) are reached by `priors.adjust`, from what the objective carries.
     - ``random_state``: the whole of the fit follows from it.
 
-    Of several labels per row, y (N, C) an indicator matrix, the objective must be a `MultiLabel`; a prior is then a
-    probability per class, "uniform" ½ for each, and `predict` gives an indicator matrix.
+    Of several labels per row, y (N, C) an indicator matrix of 0 and 1, the objective must be a `MultiLabel`; a prior is then
+    a probability per class, "uniform" ½ for each, and `predict` gives an indicator matrix. Of one label per row a
+    `MultiLabel` has a sigmoid for each class against the rest, and the C sigmoids are divided by their sum.
 
-    Attributes: ``classes_``, ``class_counts_`` (C,), ``n_features_in_``, ``feature_names_in_`` (of a data frame),
-    ``network_`` (eval mode, float64), ``mean_`` and ``scale_`` of the columns, ``carried_log_prior_`` (C,), ``losses_``
-    (one per epoch), ``n_iter_`` epochs. `TailwiseError`, a ValueError, for parameters and data that make no sense.
+    Attributes: ``classes_`` (of a data frame y the names of its columns, of an indicator array 0..C-1), ``class_counts_``
+    (C,), ``samples_`` N, ``n_features_in_``, ``feature_names_in_`` (of a data frame X), ``network_`` (eval mode, float64),
+    ``mean_`` and ``scale_`` of the columns, ``carried_log_prior_`` (C,), ``losses_`` (one per epoch), ``n_iter_`` epochs.
+    `TailwiseError`, a ValueError, for parameters and data that make no sense, and for training that diverges.
     """
 
     def __init__(
@@ -70,7 +79,7 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         objective: str | Callable[..., Objective] | None = None,
         *,
         options: Mapping[str, Any] | None = None,
-        hidden: Sequence[int] = (128,),
+        hidden: int | Sequence[int] = (128,),
         dropout: float = 0.5,
         epochs: int = 100,
         batch_size: int = 128,
@@ -102,11 +111,12 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "TailwiseClassifier":
         """Train on rows X (N, F) and labels y (N,), or an indicator matrix (N, C)."""
-        self._check()
+        check_numbers(self.get_params(deep=False))
+        names = getattr(y, "columns", None)
         values, y = validate_data(self, X, y, dtype=np.float64, multi_output=True)
-        labels = self._labels(y)
-        self.mean_, spread = values.mean(0), values.std(0)
-        self.scale_ = np.where(spread > 1e-12 * np.maximum(1, np.abs(self.mean_)), spread, 1.0)  # a constant column stays
+        labels = self._labels(y, names)
+        self._target()
+        self.mean_, self.scale_ = unit(values)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -130,39 +140,29 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = takes_indicators(self.objective)
         tags.non_deterministic = False
         return tags
 
-    def _check(self) -> None:
-        """Refuse parameters that make no sense."""
-        for name, holds, wants in (
-            ("hidden", all(width >= 1 for width in self.hidden), "positive widths"),
-            ("dropout", 0 <= self.dropout < 1, "a share in [0, 1)"),
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("learning_rate", self.learning_rate > 0, "a positive number"),
-            ("weight_decay", self.weight_decay >= 0, "0 or more"),
-            ("noise", self.noise >= 0, "0 or more"),
-            ("masking", 0 <= self.masking < 1, "a share in [0, 1)"),
-            ("patience", self.patience is None or self.patience >= 1, "None or at least 1"),
-            ("validation_fraction", 0 < self.validation_fraction < 1, "a share in (0, 1)"),
-        ):
-            if not holds:
-                raise TailwiseError(f"TailwiseClassifier: {name} is {getattr(self, name)!r}; give {wants}")
-
-    def _labels(self, y: Any) -> Tensor:
-        """Labels (N,) int64 or (N, C) float32; sets what is known of the classes."""
+    def _labels(self, y: Any, names: Any) -> Tensor:
+        """Labels (N,) int64 or (N, C) float32; sets what is known of the classes, given the names of the columns of y."""
         self.samples_ = len(y) if not issparse(y) else y.shape[0]
         check_classification_targets(y)
         self.multilabel_ = type_of_target(y) == "multilabel-indicator"
         if self.multilabel_:
             y = np.asarray(y.toarray() if issparse(y) else y)
-            self.classes_, self.class_counts_ = np.arange(y.shape[1]), (y != 0).sum(0)
+            if not np.isin(y, (0, 1)).all():
+                found = ", ".join(map(str, np.unique(y)))
+                raise TailwiseError(
+                    f"TailwiseClassifier: y (N, {y.shape[1]}) has the values {found}; give 1 where a row has a label, else 0"
+                )
+            named = names is not None and all(isinstance(name, str) for name in names)
+            self.classes_ = np.array(names, dtype=object) if named else np.arange(y.shape[1])
+            self.class_counts_ = y.astype(np.int64).sum(0)
             if self.class_weight is not None:
                 raise TailwiseError("TailwiseClassifier: class_weight is for one label per row; leave it None")
             self.class_weight_ = np.ones(y.shape[1])
-            return torch.from_numpy((y != 0).astype(np.float32))
+            return torch.from_numpy(y.astype(np.float32))
         y = column_or_1d(y, warn=True)
         self.classes_, of_row, self.class_counts_ = np.unique(y, return_inverse=True, return_counts=True)
         if len(self.classes_) < 2:
@@ -175,12 +175,13 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _build(self) -> Task:
         """The network and its objective, weights drawn from torch's generator."""
         default = "BinaryCrossEntropy" if self.multilabel_ else "LogitAdjusted"
-        given = default if self.objective is None else self.objective
-        make = _named(given) if isinstance(given, str) else given
-        kind = str(getattr(getattr(make, "func", make), "classifier", "linear"))  # a partial has the class inside
-        network = RowNetwork(len(self.mean_), len(self.classes_), tuple(self.hidden), kind, self.dropout)
-        samples = {"samples": self.samples_} if isinstance(make, type) and issubclass(make, MultiLabel) else {}
-        objective = make(torch.from_numpy(self.class_counts_), network, **samples, **(self.options or {}))
+        make = find_objective(default if self.objective is None else self.objective)
+        kind = str(getattr(inside(make), "classifier", "linear"))
+        network = RowNetwork(len(self.mean_), len(self.classes_), layer_widths(self.hidden), kind, self.dropout)
+        given = {**getattr(make, "keywords", {}), **check_options(self.options)}
+        if takes_indicators(make):
+            given.setdefault("samples", self.samples_)
+        objective = make(torch.from_numpy(self.class_counts_), network, **given)
         if self.multilabel_ and not isinstance(objective, MultiLabel):
             raise TailwiseError(
                 f"TailwiseClassifier: {type(objective).__name__} takes one label per row and y is an indicator matrix; "
@@ -202,20 +203,24 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         sampler: Sampler = Shuffled() if plain else Weighted(torch.from_numpy(self.class_weight_))
         decay = self.weight_decay * min(1.0, self.batch_size / len(rows.values))
         loop = Loop(self.epochs, self.batch_size, self.learning_rate, decay, self.noise, self.masking, self.patience, seed)
-        corrects = not torch.allclose(task.objective.carried_log_prior, task.objective.log_prior, atol=1e-4)
-        if self.class_weight == "balanced" and corrects and not isinstance(task.objective, MultiLabel):
-            method = type(task.objective).__name__
-            warnings.warn(
-                f"class_weight balances the classes and {method} corrects for their frequencies: the correction is applied "
-                "twice; use one of the two",
-                stacklevel=3,
-            )
         self.losses_ = loop(task, rows, held, sampler)
         self.n_iter_ = len(self.losses_)
         # float64, so that a prediction does not depend on the rows beside it
         self.network_ = cast(RowNetwork, task.model).double().eval().requires_grad_(False)
+        objective = task.objective
+        self.normalised_ = isinstance(objective, MultiLabel) and not self.multilabel_
+        carried = objective.carried_log_prior.detach().double()
+        carried = F.logsigmoid(carried) if self.normalised_ else carried
         weights = torch.from_numpy(self.class_weight_).log()
-        self.carried_log_prior_ = (task.objective.carried_log_prior.detach().double() + weights).numpy()
+        prior = objective.log_prior.double()
+        corrects = float((carried - prior).std()) > 1e-4  # after training: weights that were deferred have set in
+        if corrects and float((prior + weights).std()) < float(prior.std()) / 2:
+            warnings.warn(
+                f"class_weight balances the classes and {type(objective).__name__} corrects for their frequencies: the "
+                "correction is applied twice; use one of the two",
+                stacklevel=3,
+            )
+        self.carried_log_prior_ = (carried + weights).numpy()
 
     def _standard(self, values: Array) -> Tensor:
         return torch.from_numpy((values - self.mean_) / self.scale_)
@@ -226,21 +231,19 @@ class TailwiseClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         values = validate_data(self, X, dtype=np.float64, reset=False)
         with torch.no_grad():
             logits = self.network_(self._standard(values)[None]).logits[0]
+        if not bool(logits.isfinite().all()):
+            raise TailwiseError("TailwiseClassifier: some logits are not finite; X lies too far from the rows it was fitted on")
+        logits = F.logsigmoid(logits) if self.normalised_ else logits
         if self.prior is not None:
-            odds = log_odds(torch.from_numpy(self.class_counts_), self.samples_) if self.multilabel_ else None
             carried, counts = torch.from_numpy(self.carried_log_prior_), torch.from_numpy(self.class_counts_)
-            logits = adjust(logits, carried, target_log_prior(self.prior, counts, odds), counts == 0)
+            logits = adjust(logits, carried, self._target(), counts == 0)
         return cast(Array, logits.numpy())
+
+    def _target(self) -> Tensor | None:
+        """The class distribution of ``prior``, as `adjust` wants it; None is uniform, and of no meaning without a prior."""
+        counts = torch.from_numpy(self.class_counts_)
+        odds = log_odds(counts, self.samples_) if self.multilabel_ else None
+        return None if self.prior is None else target_log_prior(self.prior, counts, odds)
 
     def _binary(self) -> bool:
         return len(self.classes_) == 2 and not self.multilabel_
-
-
-def _named(name: str) -> type[Objective]:
-    """The objective of that name; an unknown one is refused with the nearest that there is."""
-    classes = {key: value for key, value in vars(losses).items() if isinstance(value, type) and issubclass(value, Objective)}
-    known = {key: value for key, value in classes.items() if value is not Objective and not isabstract(value)}
-    if name in known:
-        return known[name]
-    near = get_close_matches(name, known, n=1, cutoff=0)[0]
-    raise TailwiseError(f"TailwiseClassifier: no objective {name!r} in tailwise.losses; did you mean {near!r}?")

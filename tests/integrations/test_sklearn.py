@@ -3,6 +3,7 @@
 import importlib
 import pickle
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_wine, make_multilabel_classification
 from sklearn.metrics import average_precision_score
@@ -23,7 +25,7 @@ from tailwise import losses
 from tailwise.counts import log_prior
 from tailwise.integrations.rows import Loop, RowNetwork, Rows
 from tailwise.integrations.sklearn import TailwiseClassifier
-from tailwise.losses import CrossEntropy, LogitAdjusted
+from tailwise.losses import BinaryCrossEntropy, CrossEntropy, LogitAdjusted
 from tailwise.task import Task
 from tailwise.types import TailwiseError
 
@@ -44,6 +46,32 @@ def quick(objective: Any = None, **options: Any) -> TailwiseClassifier:
 )  # fewer epochs than by default, for time alone
 def test_it_keeps_the_rules_of_scikit_learn(estimator: TailwiseClassifier, check: Any) -> None:
     check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [TailwiseClassifier(name, **QUICK) for name in ("CrossEntropy", "GML", "Asymmetric")],
+    expected_failed_checks=lambda _: EXCUSED,
+)
+def test_so_do_other_objectives(estimator: TailwiseClassifier, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("objective", "several"),
+    [
+        (None, True),
+        ("Asymmetric", True),
+        (BinaryCrossEntropy, True),
+        (partial(BinaryCrossEntropy, tau=1.0), True),
+        ("CrossEntropy", False),
+        (losses.GML, False),
+        ("no such name", False),
+        (3, False),
+    ],
+)
+def test_the_tag_says_whether_the_objective_takes_several_labels(objective: Any, several: bool) -> None:
+    assert TailwiseClassifier(objective).__sklearn_tags__().classifier_tags.multi_label is several
 
 
 def test_search_validation_pipeline_clone_and_pickle() -> None:
@@ -90,10 +118,31 @@ def test_the_seed_is_all_and_the_generators_are_left_alone() -> None:
 
 def test_columns_are_standardised_whatever_their_unit() -> None:
     moved = VALUES * np.logspace(-6, 6, VALUES.shape[1]) + 1e3
+    known = quick().fit(VALUES, LABELS).predict_proba(VALUES)
+    for factor in (1e300, 1e-300):  # the squares of which are inf and 0
+        np.testing.assert_allclose(quick().fit(VALUES * factor, LABELS).predict_proba(VALUES * factor), known, atol=1e-9)
     constant = np.hstack([moved, np.full((len(moved), 1), 0.1)])
-    plain, shifted = quick().fit(VALUES, LABELS), quick().fit(moved, LABELS)
-    np.testing.assert_allclose(plain.predict_proba(VALUES), shifted.predict_proba(moved), atol=1e-3)
+    np.testing.assert_allclose(known, quick().fit(moved, LABELS).predict_proba(moved), atol=1e-3)
     assert quick().fit(constant, LABELS).score(constant, LABELS) > 0.8
+
+
+def test_values_beyond_what_floats_hold_are_refused() -> None:
+    far = VALUES.copy()
+    far[:, 2] = 1.7e308
+    far[0, 2] = -1.7e308
+    with pytest.raises(TailwiseError, match="column 2 of X has a range beyond"):
+        quick().fit(far, LABELS)
+    fitted = quick().fit(VALUES, LABELS)
+    with np.errstate(over="ignore"), pytest.raises(TailwiseError, match="some logits are not finite"):
+        fitted.predict(np.full((1, 13), 1.7e308))
+
+
+def test_training_that_diverges_is_told() -> None:
+    for options in {}, {"patience": 2}, {"epochs": 1, "learning_rate": 1e39}:  # the last step is looked at too
+        with pytest.raises(TailwiseError, match=r"training diverged in epoch .* lower the learning_rate, 1e"):
+            quick(**{"epochs": 20, "learning_rate": 1e20, **options}).fit(VALUES, LABELS)
+    with pytest.warns(UserWarning, match=r"the loss rose from 1.* lower the learning_rate, 10$"):
+        quick(learning_rate=10.0).fit(VALUES, LABELS)
 
 
 @pytest.mark.parametrize("name", ["VS", "LDAM", "Focal", "BCL", "GML", "PaCo", "RIDE", "BinaryCrossEntropy"])
@@ -123,9 +172,10 @@ def test_views_of_a_row_differ_by_noise_and_masking() -> None:
     assert torch.equal(seen[0][0], seen[0][1])
 
 
-def test_a_linear_model_has_no_hidden_layer() -> None:
+def test_hidden_layers_are_those_asked_for() -> None:
     fitted = quick(hidden=(), epochs=30).fit(VALUES, LABELS)
     (weight,) = (p for p in fitted.network_.parameters() if p.ndim == 2)
+    assert [layer[0].out_features for layer in quick(hidden=np.int64(9), epochs=1).fit(VALUES, LABELS).network_.backbone] == [9]
     expected = (VALUES - fitted.mean_) / fitted.scale_ @ weight.numpy().T + fitted.network_.classifier.bias.numpy()
     np.testing.assert_allclose(fitted.decision_function(VALUES), expected)
 
@@ -148,7 +198,10 @@ def test_priors_are_reached_from_what_the_objective_carries() -> None:
 @pytest.mark.parametrize("prior", ["test", [0.5, 0.5], [0.5, 0.6, 0.1], [1.5, -0.5, 0.0], ["a", "b", "c"]])
 def test_priors_that_are_none_are_refused(prior: Any) -> None:
     with pytest.raises(TailwiseError, match="prior"):
-        quick(epochs=1, prior=prior).fit(VALUES, LABELS).predict(VALUES)
+        quick(epochs=1, prior=prior).fit(VALUES, LABELS)
+    fitted = quick(epochs=1).fit(VALUES, LABELS).set_params(prior=prior)
+    with pytest.raises(TailwiseError, match="prior"):
+        fitted.predict(VALUES)
 
 
 def test_class_weight_draws_and_carries() -> None:
@@ -169,9 +222,43 @@ def test_class_weight_draws_and_carries() -> None:
     assert quick(Counts, class_weight={2: 1e4}).fit(VALUES[TAIL], LABELS[TAIL]).predict(VALUES).tolist().count(2) > 100
 
 
-def test_a_correction_that_would_be_applied_twice_is_told() -> None:
-    with pytest.warns(UserWarning, match="LogitAdjusted corrects for their frequencies: the correction is applied twice"):
-        quick(epochs=1, class_weight="balanced").fit(VALUES, LABELS)
+BALANCED = {0: 1 / 20, 1: 1 / 71, 2: 1 / 5}
+
+
+@pytest.mark.parametrize(
+    ("objective", "weights", "told"),
+    [
+        ("LogitAdjusted", "balanced", True),
+        ("LogitAdjusted", BALANCED, True),
+        ("LDAM", "balanced", True),  # re-weights in the last epochs
+        ("ClassBalanced", {0: 3.0, 1: 1.0, 2: 10.0}, True),
+        ("LogitAdjusted", {0: 2.0}, False),
+        ("CrossEntropy", "balanced", False),
+        ("BinaryCrossEntropy", BALANCED, False),
+        (partial(BinaryCrossEntropy, tau=1.0), BALANCED, True),
+    ],
+)
+def test_a_correction_that_is_applied_twice_is_told(objective: Any, weights: Any, told: bool) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quick(objective, class_weight=weights).fit(VALUES[TAIL], LABELS[TAIL])
+    assert ["applied twice" in str(warning.message) for warning in caught] == [True] * told
+
+
+def test_sigmoids_of_one_label_per_row_are_divided_by_their_sum() -> None:
+    train = log_prior(torch.tensor([20, 71, 5])).numpy()
+    for name, options in (("BinaryCrossEntropy", {}), ("BinaryCrossEntropy", {"tau": 1.0}), ("Asymmetric", {})):
+        fitted = quick(name, options=options, epochs=30).fit(VALUES[TAIL], LABELS[TAIL])
+        with torch.no_grad():
+            bare = fitted.network_(torch.from_numpy((VALUES - fitted.mean_) / fitted.scale_)[None]).logits[0]
+        chances = bare.sigmoid().numpy()
+        np.testing.assert_allclose(fitted.predict_proba(VALUES), chances / chances.sum(1, keepdims=True))
+        carried = fitted.carried_log_prior_
+        if name == "BinaryCrossEntropy":
+            np.testing.assert_allclose(carried, [np.log(0.5)] * 3 if options else train, atol=1e-5)
+        moved = fitted.set_params(prior="train").predict_proba(VALUES)
+        expected = chances * np.exp(train - carried)
+        np.testing.assert_allclose(moved, expected / expected.sum(1, keepdims=True), atol=1e-9)
 
 
 def test_patience_stops_and_keeps_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +304,42 @@ def test_several_labels_per_row(objective: str | None) -> None:
         np.testing.assert_allclose(train, moved + odds, atol=1e-5)
 
 
+def test_a_partial_gets_the_number_of_rows_as_its_class_does() -> None:
+    values, labels = make_multilabel_classification(100, n_classes=3, random_state=0)
+    by_class = quick(BinaryCrossEntropy, options={"tau": 0.5}).fit(values, labels)
+    for again in (
+        quick(partial(BinaryCrossEntropy, tau=0.5)),
+        quick(partial(BinaryCrossEntropy, tau=3.0), options={"tau": 0.5}),
+    ):
+        again.fit(values, labels)
+        np.testing.assert_array_equal(again.carried_log_prior_, by_class.carried_log_prior_)
+        np.testing.assert_array_equal(again.predict_proba(values), by_class.predict_proba(values))
+    own = quick(partial(BinaryCrossEntropy, samples=1000)).fit(values, labels)
+    np.testing.assert_allclose(own.carried_log_prior_, np.log(labels.sum(0) / (1000 - labels.sum(0))), atol=1e-5)
+
+
+def test_a_class_of_nearly_all_rows_keeps_its_probability_under_the_prior_of_y() -> None:
+    values, labels = make_multilabel_classification(100, n_classes=3, random_state=0)
+    labels[:, 0] = np.arange(100) > 0
+    free, train = (quick("Asymmetric", prior=prior).fit(values, labels).predict_proba(values) for prior in (None, "train"))
+    np.testing.assert_allclose(train[:, 0], free[:, 0], atol=1e-6)
+
+
+def test_indicators_have_two_values_and_may_have_names() -> None:
+    values, labels = make_multilabel_classification(60, n_classes=3, random_state=0)
+    for wrong in (2 * labels - 1, labels + 1, 5 * labels):
+        with pytest.raises(TailwiseError, match=r"y \(N, 3\) has the values .*; give 1 where a row has a label, else 0"):
+            quick().fit(values, wrong)
+    for same in (labels.astype(bool), labels.astype(float), csr_matrix(labels), pd.DataFrame(labels)):
+        fitted = quick(epochs=1).fit(values, same)
+        assert fitted.class_counts_.tolist() == labels.sum(0).tolist()
+        assert fitted.classes_.tolist() == [0, 1, 2]
+    named = pd.DataFrame(labels, columns=["ape", "elk", "fox"])
+    assert quick(epochs=1).fit(values, named).classes_.tolist() == ["ape", "elk", "fox"]
+    scores = cross_val_score(quick(), values, named, cv=2, scoring="average_precision", error_score="raise")
+    assert scores.min() > 0.6
+
+
 def test_a_label_that_no_row_has_is_never_predicted() -> None:
     values, labels = make_multilabel_classification(100, n_classes=3, random_state=0)
     labels[:, 1] = 0
@@ -231,7 +354,21 @@ def test_a_label_that_no_row_has_is_never_predicted() -> None:
         ({"objective": "LogitAdjust"}, "did you mean 'LogitAdjusted'"),
         ({"objective": "focal"}, "did you mean 'Focal'"),
         ({"options": {"tau": -1.0}}, "tau"),
+        ({"objective": 3}, "objective is of type int"),
+        ({"objective": losses.Contrastive}, "objective is Contrastive"),
+        ({"objective": torch.nn.CrossEntropyLoss}, "objective is CrossEntropyLoss"),
+        ({"objective": torch.nn.CrossEntropyLoss()}, "objective is of type CrossEntropyLoss"),
+        ({"objective": "VS", "options": {"gama": 1.0}}, "VS: no option 'gama'; did you mean gamma"),
+        ({"options": 3}, "options is 3; give a dict"),
+        ({"options": {"class_counts": [1, 2, 3]}}, "options has 'class_counts', which comes from X and y"),
         ({"hidden": (0,)}, "hidden is"),
+        ({"hidden": 2.5}, "hidden is 2.5"),
+        ({"hidden": "128"}, "hidden is '128'"),
+        ({"epochs": 5.5}, "epochs is 5.5; give a whole number"),
+        ({"epochs": True}, "epochs is True"),
+        ({"learning_rate": "fast"}, "learning_rate is 'fast'; give a positive number"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"patience": 0}, "patience is 0; give None or"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"epochs": 0}, "epochs is 0"),
         ({"class_weight": {0: -1.0}}, "class_weight is not positive"),
@@ -267,9 +404,15 @@ def test_the_comparison_with_logistic_regression_runs(monkeypatch: pytest.Monkey
         (values, labels), (rest, _) = door.split(load(0), factor, 0)
         assert sorted(np.bincount(labels)) == [1, 8, 36]
         assert not {row.tobytes() for row in values} & {row.tobytes() for row in rest}
-        pairs = door.compare(factor, load, range(2), epochs=2)
-        assert all(0 <= value <= 1 for pair in pairs for value in pair)
-        assert door.row("wine", pairs).count("|") == 6
+        assert door.settled(factor, load, range(1)) in door.GRID
+        scores = door.compare(factor, load, range(1), door.models(0.01).values())
+        assert scores.shape == (7, 1)
+        assert scores.min() > 40
+        assert scores.max() <= 100
+        assert door.mean(np.array([1.0, 2.0, 6.0])) == "3.0 ± 2.6"
+        ours = np.array([2.0, 4.0, 6.0])
+        assert door.gain(np.array([1.0, 2.0, 6.0]), ours) == "+1.0 ± 0.6 (2 + 1 tied of 3)"
+        assert door.gain(ours - 1, ours) == "+1.0 ± 0.0 (3 of 3)"
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
             del sys.modules[name]
