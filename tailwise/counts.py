@@ -64,8 +64,8 @@ def as_counts(counts: Counts, classes: Sequence[Any] | None = None) -> Tensor:
     if not isinstance(counts, Tensor) and hasattr(counts, "items"):
         return as_counts(_by_class(dict(counts.items()), classes))
     if (told := _labels_of(counts)) is not None:
-        labels, names = told
-        return from_labels(labels, classes or (names if np.asarray(labels).dtype.kind in "OSU" else len(names)))
+        labels, names = told[0], told[1] if classes is None else classes
+        return from_labels(labels, names if np.asarray(labels).dtype.kind in "OSU" else len(names))
     try:
         if not isinstance(counts, list | tuple | range) and not hasattr(counts, "__array__"):
             raise TypeError("an array would be made of all samples of a data set")
@@ -78,7 +78,7 @@ def as_counts(counts: Counts, classes: Sequence[Any] | None = None) -> Tensor:
     if given.is_floating_point() and not bool(given.isfinite().all()):
         raise TailwiseError("class counts: not finite; give whole numbers of training samples per class")
     whole = given.to(torch.int64)
-    if bool((whole != given).any()):
+    if given.is_floating_point() and bool((whole != given).any()):
         raise TailwiseError("class counts: fractions found; give whole numbers of training samples, not shares")
     if bool((whole < 0).any()):
         raise TailwiseError(f"class counts: negative count for class {int((whole < 0).nonzero()[0])}")
@@ -104,8 +104,9 @@ def _by_class(named: dict[Any, int], classes: Sequence[Any] | None) -> list[int]
 def _labels_of(data: Any) -> tuple[Any, Any] | None:
     """Labels and classes of a data set, of a part of one, or of several in a row; None where it does not tell them."""
     if isinstance(data, ConcatDataset):
-        told = [_labels_of(part) for part in data.datasets]
-        return None if None in told else (np.concatenate([np.asarray(t[0]) for t in told if t]), told[0][1] if told[0] else [])
+        told = [found for part in data.datasets if (found := _labels_of(part)) is not None]
+        same = len(told) == len(data.datasets) and all(list(classes) == list(told[0][1]) for _, classes in told)
+        return (np.concatenate([np.asarray(labels) for labels, _ in told]), told[0][1]) if same else None
     if isinstance(data, Subset):
         whole = _labels_of(data.dataset)
         return whole and (np.asarray(whole[0])[np.asarray(data.indices)], whole[1])

@@ -1,5 +1,7 @@
 """`ClassMeans`: the mean row of every class over the last epoch and the running one (Du et al., TPAMI 2024)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,16 @@ class ClassMeans(nn.Module):
         share = torch.zeros_like(self.start).index_add_(0, labels[valid], rows[valid].double())
         self.sums[1] += global_sum(share)
         self.counts[1] += global_sum(count_labels(labels, self.start.shape[0]))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ClassMeans":
+        """Sums stay in float64 in a model of half precision, which could not count on."""
+
+        def move(state: Tensor) -> Tensor:
+            moved = fn(state)
+            return moved if moved.dtype == state.dtype else state.to(moved.device)
+
+        super()._apply(move, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def turn(self, epoch: int) -> None:
         """Epoch ``epoch`` begins: what is running becomes the last. The epoch that already runs is not begun again."""

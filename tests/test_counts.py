@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 
 from tailwise.counts import (
     absent,
@@ -26,6 +28,17 @@ from tailwise.counts import (
 )
 from tailwise.types import IGNORE, TailwiseError
 
+
+class Told(SimpleNamespace):
+    """A data set in the manner of torchvision's."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+DATA = Told(targets=[0, 2, 0, 2, 0], classes=["a", "b", "c"])
+SPECIES = ["fox"] * 20 + ["elk"] * 40 + ["owl"] * 2 + ["ape"] * 6
+
 some_counts = st.lists(st.integers(0, 10**9), min_size=1, max_size=12)
 
 
@@ -33,13 +46,19 @@ some_counts = st.lists(st.integers(0, 10**9), min_size=1, max_size=12)
     "counts",
     [
         [3, 0, 2],
-        {"a": 3, "b": 0, "c": 2},
         torch.tensor([3.0, 0, 2]),
         np.array([3, 0, 2]),
         (3, 0, 2),
         Counter({2: 2, 0: 3, 1: 0}),  # numbers say which class, whatever their order
         {np.int64(1): 0, np.int64(0): 3, np.int64(2): 2},
-        SimpleNamespace(targets=[0, 2, 0, 2, 0], classes=["a", "b", "c"]),  # as torchvision's data sets
+        DATA,
+        SimpleNamespace(labels=torch.tensor([0, 2, 0, 2, 0]), classes=["a", "b", "c"]),
+        SimpleNamespace(targets=["a", "c", "a", "c", "a"], classes=["a", "b", "c"]),
+        Subset(SimpleNamespace(targets=[0, 1, 2, 0, 2, 0], classes=["a", "b", "c"]), [0, 2, 3, 4, 5]),
+        Subset(Subset(DATA, range(5)), torch.arange(5)),
+        ConcatDataset([Subset(DATA, [0, 1]), Subset(DATA, [2, 3, 4])]),
+        np.array([3, 0, 2], dtype=np.uint16),
+        [np.int64(3), 0.0, torch.tensor(2)],
     ],
 )
 def test_counts_from_what_people_have(counts: object) -> None:
@@ -55,6 +74,19 @@ def test_counts_from_a_series() -> None:
     assert as_counts(species[:5].replace(0, 2).value_counts().reindex(range(3), fill_value=0)).tolist() == [0, 2, 3]
 
 
+def test_names_stand_in_the_order_of_the_classes_and_never_in_that_of_the_counts() -> None:
+    classes = ["ape", "elk", "fox", "newt", "owl"]
+    for counts in (Counter(SPECIES), pytest.importorskip("pandas").Series(SPECIES).value_counts()):
+        assert as_counts(counts, classes).tolist() == [6, 40, 20, 0, 2]
+        with pytest.raises(TailwiseError, match=r"which class is '(fox|elk)'\? give as_counts\(counts, classes=names\)"):
+            as_counts(counts)
+    with pytest.raises(TailwiseError, match="'owl' is none of the 3 classes"):
+        as_counts(Counter(SPECIES), ["ape", "elk", "fox"])
+    for mixed in ({"1": 2, "0": 40}, {0: 4, "b": 5}, {0.0: 4, 1.0: 5}):
+        with pytest.raises(TailwiseError, match="which class is"):
+            as_counts(mixed)
+
+
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
@@ -65,7 +97,17 @@ def test_counts_from_a_series() -> None:
         ([5, math.nan], "not finite"),
         ([5, math.inf], "not finite"),
         (Counter([0, 0, 2]), "no count for class 1; .* count 0"),
-        (SimpleNamespace(targets=[0, 1]), "no classes; use counts.from_labels"),
+        (SimpleNamespace(targets=[0, 1]), "no counts in a SimpleNamespace; .* counts.from_labels"),
+        (TensorDataset(torch.zeros(3, 2), torch.tensor([0, 1, 1])), "no counts in a TensorDataset; .* counts.from_labels"),
+        (Subset(TensorDataset(torch.zeros(3)), [0]), "no counts in a Subset"),
+        (ConcatDataset([DATA, Told(targets=[0], classes=["z"])]), "no counts in a ConcatDataset"),
+        (DataLoader(TensorDataset(torch.zeros(3))), "no counts in a DataLoader"),
+        (None, "no counts in a NoneType"),
+        ("abc", "no counts in a str"),
+        (["3", "2"], "no counts in a list"),
+        ([[3], [2, 1]], "no counts in a list"),
+        ([True, False], "whole number per class, got torch.bool"),
+        (torch.tensor([True, False]), "whole number per class, got torch.bool"),
     ],
 )
 def test_what_is_no_count_is_refused(counts: list[float], message: str) -> None:
@@ -113,6 +155,27 @@ def test_the_argument_counts_has_other_names() -> None:
         shares([4], cls_num_list=[4])
     with pytest.raises(TypeError):
         shares(counts=[4], class_counts=[4])
+
+
+FUNCTIONS = {
+    "absent": absent,
+    "log_prior": log_prior,
+    "imbalance_factor": imbalance_factor,
+    "effective_number": partial(effective_number, beta=0.9),
+    "allocate": partial(allocate, size=12, floor=2),
+    "shot_groups": shot_groups,
+    "thirds": thirds,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_follows_takes_counts_in_any_form_and_no_shares(name: str) -> None:
+    function = FUNCTIONS[name]
+    expected = function(torch.tensor([300, 0, 20]))
+    for found in (function([300, 0, 20]), function(Counter({2: 20, 0: 300, 1: 0})), function(cls_num_list=[300, 0, 20])):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    with pytest.raises(TailwiseError, match="fractions found"):
+        function(torch.tensor([0.3, 0.7]))
 
 
 def test_count_labels() -> None:

@@ -1,12 +1,16 @@
 """`Task`: the model sees the student's views, the objective sees the batch, hooks reach the objective."""
 
+import re
+import warnings
+
+import pytest
 import torch
 from tiny import Rows, batch
 from torch import Tensor, nn
 
 from tailwise.losses import GML, CrossEntropy, Objective
-from tailwise.task import Task
-from tailwise.types import Batch, Output
+from tailwise.task import PATIENCE, Task
+from tailwise.types import Batch, Output, TailwiseError
 
 
 class Recording(Objective):
@@ -43,6 +47,51 @@ def test_hooks() -> None:
     task.on_step()
     assert task.objective.epoch == (4, 9)
     assert task.objective.stepped is model
+
+
+@pytest.mark.parametrize(
+    ("called", "missed"),
+    [
+        ((), r"call task.on_epoch\(epoch, epochs\) before each epoch and task.on_step\(\) after each step"),
+        (("on_step",), r"call task.on_epoch\(epoch, epochs\) before each epoch$"),
+        (("on_epoch",), r"call task.on_step\(\) after each step$"),
+        (("on_epoch", "on_step"), None),
+    ],
+)
+def test_hooks_that_nobody_calls_are_missed_once(called: tuple[str, ...], missed: str | None) -> None:
+    model = Rows(3)
+    task = Task(model, Recording([3, 2, 1], model))
+    given_batch = batch("rows", 3, torch.tensor([0, 1]))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if "on_epoch" in called:
+            task.on_epoch(0, 1)
+        task.eval()
+        for _ in range(2 * PATIENCE):
+            task(given_batch)
+        assert told == []
+        task.train()
+        for _ in range(2 * PATIENCE):
+            task(given_batch)
+            if "on_step" in called:
+                task.on_step()
+    assert len(told) == (missed is not None)
+    assert missed is None or re.search(
+        f"^Recording: {PATIENCE} training steps without its hooks; {missed}", str(told[0].message)
+    )
+
+
+def test_an_objective_without_hooks_misses_none() -> None:
+    model = Rows(3)
+    task, given_batch = Task(model, CrossEntropy([3, 2, 1], model)), batch("rows", 1, torch.tensor([0, 1]))
+    for _ in range(2 * PATIENCE):  # a warning would be an error
+        task(given_batch)
+
+
+def test_model_and_objective_in_the_wrong_order_are_refused() -> None:
+    model = Rows(3)
+    with pytest.raises(TailwiseError, match=r"Task: Rows is no tailwise.Objective; give Task\(model, objective\)"):
+        Task(CrossEntropy([3, 2, 1], model), model)
 
 
 def test_everything_trainable_is_the_tasks() -> None:

@@ -25,7 +25,8 @@ from tailwise.losses.mixture import distillation, gaussian_mixture
 from tailwise.losses.momentum import MomentumContrast
 from tailwise.losses.momentum_supcon import MomentumSupCon
 from tailwise.losses.objective import Objective
-from tailwise.losses.paco import PaCo, parametric_contrastive
+from tailwise.losses.paco import PaCo
+from tailwise.losses.parametric import parametric_contrastive
 from tailwise.losses.proco import ProCo, probabilistic_contrastive
 from tailwise.losses.rcl import RCL, RCLDenominator, RCLStandalone, standalone_contrastive
 from tailwise.losses.rescom import ResCom, hard_contrastive

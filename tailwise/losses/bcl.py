@@ -1,9 +1,7 @@
 """Balanced contrastive learning (Zhu et al., CVPR 2022)."""
 
-from typing import Any
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tailwise.counts import Counts, count_labels
 from tailwise.distributed import global_mean
@@ -11,6 +9,7 @@ from tailwise.kernels import class_lse
 from tailwise.losses.contrastive import Columns, class_sums
 from tailwise.losses.heads import Projection
 from tailwise.losses.objective import full_precision
+from tailwise.losses.samples import Draw
 from tailwise.losses.two_branch import TwoBranch
 from tailwise.types import Batch, Model, Output
 
@@ -55,16 +54,36 @@ def balanced_contrastive(
 
 
 class BCL(TwoBranch):
-    """λ · logit-adjusted cross-entropy on the first view + μ · balanced contrast between the second and third.
+    """Balanced contrastive learning (Zhu et al., CVPR 2022), of three views. On the first one logit-adjusted cross-entropy,
+    between the others contrast in which every class has the same weight, see `balanced_contrastive`::
 
-    Prototypes are a projection of the classifier's rows, so the contrast trains the classifier too. Defaults: λ = 1,
-    μ = 0.35, T = 0.1 as in the authors' code; the paper's CIFAR runs have λ = 2, μ = 0.6, a hidden width of 512 and 128
-    outputs.
+        ℓ = λ ℓ_LA + μ mean_i [ log Σ_{k≠i} e^(z_i · a_k / T) / w_ik  −  mean_{k≠i, y_k=y_i} z_i · a_k / T ]
+
+    over the unit rows a of both views and one prototype for each class, w_ik their number in the class of k without i.
+    Prototypes are a projection of the classifier's rows, so the contrast trains the classifier too.
+
+    Options are those of `TwoBranch`. Defaults: λ = 1, μ = 0.35, T = 0.1 as in the authors' code; the paper's CIFAR runs
+    have λ = 2, μ = 0.6, a hidden width of 512 and 128 outputs.
     """
 
-    def __init__(self, counts: Counts, model: Model, contrast_weight: float = 0.35, **frame: Any) -> None:
-        super().__init__(counts, model, contrast_weight=contrast_weight, **frame)
-        self.prototypes = Projection(model.dim, self.width, self.hidden)
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        contrast_weight: float = 0.35,
+        classifier_weight: float = 1.0,
+        tau: float = 1.0,
+        temperature: float = 0.1,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
+    ) -> None:
+        super().__init__(counts, model, classifier_weight, contrast_weight, tau, temperature, width, hidden, pixels)
+        self.prototypes = self.make_prototypes(model.dim)
+
+    def make_prototypes(self, dim: int) -> nn.Module:
+        """From the classifier's rows (C, dim) to prototypes (C, width)."""
+        return Projection(dim, self.width, self.hidden)
 
     def values(self, rows: Columns, prototypes: Tensor) -> Tensor:
         """The contrastive value of each anchor (M,), given a prototype (C, d) for each class."""

@@ -5,7 +5,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import class_labels, pointwise
+from tailwise.losses.objective import pointwise
 from tailwise.losses.reweight import Reweighted
 from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
@@ -29,6 +29,5 @@ class ClassBalanced(Reweighted):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean ℓ}``."""
-        class_labels(batch, "ClassBalanced")
         logits, labels, weights = pointwise(out, batch)
         return {"cls": global_mean(class_balanced(logits, labels, self.class_weight), weights)}

@@ -26,9 +26,14 @@ class Columns(NamedTuple):
 class Contrastive(Objective, ABC):
     """Works on unit rows that ``projector`` makes of the features.
 
-    ``width`` and ``hidden`` of the projection default to half and all of the feature width; ``pixels`` says which of them
-    are drawn of each image of a dense task, by default `Balanced`.
+    - ``temperature`` T > 0: of the softmax over similarities.
+    - ``width``, ``hidden``: of the projection, by default half and all of the feature width.
+    - ``pixels``: which of them are drawn of each image of a dense task, by default `Balanced`.
     """
+
+    mixed = False
+    projection: type[Projection] = Projection
+    """What makes rows on the sphere."""
 
     def __init__(
         self,
@@ -42,8 +47,12 @@ class Contrastive(Objective, ABC):
         super().__init__(counts, model)
         require(temperature > 0, f"{type(self).__name__}: temperature must be positive, got {temperature}")
         self.temperature, self.pixels = temperature, pixels or Balanced()
-        self.width, self.hidden = width or max(model.dim // 2, 1), hidden
-        self.projector = Projection(model.dim, self.width, hidden)
+        self.width, self.hidden = width or self.default_width(model), hidden
+        self.projector = self.projection(model.dim, self.width, hidden)
+
+    def default_width(self, model: Model) -> int:
+        """The ``width`` where none is given."""
+        return max(model.dim // 2, 1)
 
     @abstractmethod
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:

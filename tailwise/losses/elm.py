@@ -14,7 +14,7 @@ from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
 from tailwise.losses.embedding import EmbeddingTerm, LogTriplet, Pairs
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import Objective, full_precision, pointwise, require
 from tailwise.losses.rows import by_rows
 from tailwise.losses.samples import Balanced, Draw, ring_share, samples
 from tailwise.queue import ClassQueue
@@ -66,6 +66,7 @@ class ELM(Objective):
     Every default is ours: Ω = `LogTriplet`, λ = 0.1, γ = 1/2, 1024 slots with a floor of 4.
     """
 
+    mixed = False
     ramped: Tensor
     rarity: Tensor
 
@@ -102,7 +103,6 @@ class ELM(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean logit margin, "emb": λ mean ω Ω}``."""
-        class_labels(batch, "ELM")
         logits, targets, weights = pointwise(out, batch)
         features, labels, index = samples(out.features[:1], batch, self.pixels)
         here, past = distributed.gather(features[0]), self.queue.read()

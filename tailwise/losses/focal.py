@@ -6,7 +6,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import class_labels, pointwise, require
+from tailwise.losses.objective import pointwise, require
 from tailwise.losses.reweight import Reweighted
 from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
@@ -38,7 +38,6 @@ class Focal(Reweighted):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean w_y ℓ}``."""
-        class_labels(batch, "Focal")
         logits, labels, weights = pointwise(out, batch)
         values = self.class_weight[labels] * focal(logits, labels, self.gamma)
         return {"cls": global_mean(values, weights)}

@@ -9,7 +9,7 @@ from tailwise import rng
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.ldam import ldam
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import Objective, full_precision, pointwise, require
 from tailwise.types import Batch, Model, Output
 
 SIGMA = 1 / 3
@@ -54,6 +54,7 @@ class GCL(Objective):
     """
 
     classifier = "cosine"
+    mixed = False
     scale: Tensor
 
     def __init__(self, counts: Counts, model: Model, kappa: float = 0.5, margin: float = 0.0) -> None:
@@ -84,7 +85,6 @@ class GCL(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean ℓ}``."""
-        class_labels(batch, "GCL")
         logits, labels, weights = pointwise(out, batch)
         if self.training:
             self.scale.fill_(out.scale)

@@ -11,7 +11,7 @@ from tailwise.losses.heads import Projection, RowNorm
 from tailwise.losses.keys import KeyProjection, Whole
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.mixture import Likelihood, distillation, gaussian_mixture, posterior
-from tailwise.losses.objective import Objective, class_labels, pointwise, require
+from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.losses.samples import Balanced, Draw, ring_share, samples
 from tailwise.queue import ClassQueue, Queue
 from tailwise.teacher import Ema, Teacher
@@ -33,6 +33,7 @@ class GML(Objective):
     views = 3
     student_views = (0, 1)
     classifier = "cosine"
+    mixed = False
     likelihood: Likelihood = staticmethod(posterior)
     """What the features maximise: `posterior` keeps the query's own keys."""
     mixture = staticmethod(gaussian_mixture)
@@ -73,8 +74,8 @@ class GML(Objective):
         if self.teacher.dim == model.dim:
             self.key_head.load_state_dict(self.query_head.state_dict())
         size = queue_size or max(4096, queue_floor * model.classes)
-        self.queue = self.make_queue(size, queue_floor)
         self.projection = projection or Whole()
+        self.queue = self.make_queue(size, queue_floor)
         self.projection.prepare(len(self.queue.rows), width)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
 
@@ -93,7 +94,6 @@ class GML(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": γ ℓ_LA, "con": β L_con, "temp": β β_T L_T, "div": α L_div}``; div only with α > 0."""
-        class_labels(batch, "GML")
         logits, targets, weights = pointwise(out, batch)
         classifier = global_mean(logit_adjusted(logits, targets, self.log_prior, self.tau), weights)
         terms = {"cls": self.classifier_weight * classifier}

@@ -1,16 +1,15 @@
 """Generalized parametric contrastive learning (Cui, Zhong, Tian, Liu, Yu & Jia, TPAMI 2023)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
-from tailwise.losses.objective import class_labels, require
-from tailwise.losses.paco import Parametric, parametric_contrastive
-from tailwise.losses.samples import ring_share, samples
+from tailwise.losses.objective import require
+from tailwise.losses.parametric import Parametric, parametric_contrastive
+from tailwise.losses.samples import Draw, ring_share, samples
 from tailwise.queue import FifoQueue
 from tailwise.types import Batch, Model, Output
 
@@ -35,16 +34,20 @@ class GPaCo(Parametric):
         temperature: float = 0.2,
         smoothing: float = 0.0,
         queue_size: int = 8192,
-        **parametric: Any,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        supt: float = 1.0,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
     ) -> None:
-        super().__init__(counts, model, alpha=alpha, temperature=temperature, **parametric)
+        super().__init__(counts, model, alpha, beta, gamma, supt, temperature, width, hidden, pixels)
         require(0 <= smoothing < 1, f"GPaCo: smoothing must lie in [0, 1), got {smoothing}")
         self.smoothing = smoothing
         self.queue = FifoQueue(queue_size, self.width, model.classes)
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean ℓ}``, the one joint term, over the anchors of both views."""
-        class_labels(batch, "GPaCo")
         features, labels, index = samples(out.features, batch, self.pixels)
         rows, past = self.columns(features, labels), self.queue.read()
         keys, key_labels = torch.cat([rows.columns, past.keys]), torch.cat([rows.column_labels, past.labels])

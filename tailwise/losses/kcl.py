@@ -1,7 +1,5 @@
 """k-positive contrastive learning (Kang, Li, Xie, Yuan & Feng, ICLR 2021): as many positives for rare as for frequent."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -10,6 +8,7 @@ from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.momentum import Lookup, MomentumContrast
 from tailwise.losses.objective import full_precision, require
+from tailwise.losses.samples import Draw
 from tailwise.types import Batch, Model, Output
 
 DRAW = 6  # tells this draw from others that are made with the same key
@@ -55,8 +54,24 @@ class KCL(MomentumContrast):
     with TSC draws them. T = 0.07. Published as the first of two stages: λ = 0, then a classifier on the fixed backbone.
     """
 
-    def __init__(self, counts: Counts, model: Model, positives: int = 6, **momentum: Any) -> None:
-        super().__init__(counts, model, **momentum)
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        positives: int = 6,
+        temperature: float = 0.07,
+        queue_size: int = 1024,
+        momentum: float = 0.999,
+        classifier_weight: float = 1.0,
+        contrast_weight: float = 1.0,
+        tau: float = 1.0,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
+    ) -> None:
+        super().__init__(
+            counts, model, temperature, queue_size, momentum, classifier_weight, contrast_weight, tau, width, hidden, pixels
+        )
         require(positives >= 1, f"{type(self).__name__}: positives must be at least 1, got {positives}")
         self.positives = positives
 

@@ -8,7 +8,7 @@ from tailwise import distributed
 from tailwise.counts import Counts, count_labels
 from tailwise.distributed import global_mean
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import Objective, full_precision, pointwise, require
 from tailwise.types import Batch, Model, Output
 
 
@@ -45,6 +45,8 @@ class LADE(Objective):
     S_c by a constant and matters through λ alone. Absent classes have S_c but not M_c there too.
     """
 
+    mixed = False
+
     def __init__(self, counts: Counts, model: Model, regulariser_weight: float = 0.1, penalty: float = 0.01) -> None:
         super().__init__(counts, model)
         weights = regulariser_weight, penalty
@@ -53,7 +55,6 @@ class LADE(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean ℓ_LA, "reg": α R}``."""
-        class_labels(batch, "LADE")
         logits, labels, weights = pointwise(out, batch)
         regulariser = lade_regulariser(logits, batch.labels.flatten(), self.log_prior, self.penalty)
         return {

@@ -5,7 +5,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import class_labels, pointwise, require
+from tailwise.losses.objective import pointwise, require
 from tailwise.losses.reweight import Reweighted
 from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
@@ -30,11 +30,18 @@ def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float) -> Tenso
 
 
 class LDAM(Reweighted):
-    """Cross-entropy with a margin that is larger for rare classes, on a cosine classifier of scale 30.
+    """Cross-entropy with a margin that is larger for rare classes (Cao et al., NeurIPS 2019), on a cosine classifier::
 
-    Defaults are LDAM-DRW: m_max = 0.5, weights of β = 0.9999 in the last fifth of training. β = 0 is LDAM alone. The
-    paper has m_max = 0.3 for iNaturalist. The mean divides by Σ w_y, as the authors' code does, unlike `ClassBalanced`:
-    so the learning rate keeps its meaning when the weights set in.
+        ℓ = w_y ( log( e^(f_y − s m_y) + Σ_{c≠y} e^(f_c) ) − (f_y − s m_y) )        m_c = m_max (n_c / n_min)^(−1/4)
+
+    with s the classifier's scale, 30 by default, and w from effective numbers, in the last part of training only (DRW).
+
+    - ``max_margin`` m_max ≥ 0, in cosine: 0.5; the paper has 0.3 for iNaturalist.
+    - ``beta`` β in [0, 1), of the weights: 0.9999; 0 is LDAM alone. ``deferred`` in [0, 1]: after which share of the epochs
+      they set in, by `on_epoch`: 0.8.
+
+    The mean divides by Σ w_y, as the authors' code does, unlike `ClassBalanced`: so the learning rate keeps its meaning
+    when the weights set in. Raises `TailwiseError` for options out of range.
 
     The margins leave the prior in the scores: equal scores mean that π_c w_c p(x|c) is equal up to a factor below
     C / (C − 1). What favours the tail at test is the weights.
@@ -57,7 +64,6 @@ class LDAM(Reweighted):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": Σ w_y ℓ / Σ w_y}``."""
-        class_labels(batch, "LDAM")
         logits, labels, weights = pointwise(out, batch)
         values = ldam(logits, labels, self.margins, out.scale)
         return {"cls": global_mean(values, weights * self.class_weight[labels])}

@@ -8,7 +8,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import Objective, class_labels, pointwise, require
+from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.losses.rows import by_rows
 from tailwise.losses.vs import temperatures
 from tailwise.types import Batch, Model, Output
@@ -27,6 +27,8 @@ def label_temperature(logits: Tensor, labels: Tensor, counts: Tensor, gamma: flo
 class LDT(Objective):
     """Cross-entropy at a temperature of the label; prediction uses the bare logits. The default γ is that of `VS`."""
 
+    mixed = False
+
     def __init__(self, counts: Counts, model: Model, gamma: float = 0.3) -> None:
         super().__init__(counts, model)
         require(gamma >= 0, f"LDT: gamma must not be negative, got {gamma}")
@@ -39,6 +41,5 @@ class LDT(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean ℓ}``."""
-        class_labels(batch, "LDT")
         logits, labels, weights = pointwise(out, batch)
         return {"cls": global_mean(label_temperature(logits, labels, self.counts, self.gamma), weights)}

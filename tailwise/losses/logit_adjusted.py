@@ -21,7 +21,12 @@ def logit_adjusted(logits: Tensor, labels: Tensor, log_prior: Tensor, tau: float
 
 
 class LogitAdjusted(Objective):
-    """Cross-entropy on logits that carry τ log π while training; prediction uses the bare logits.
+    """Cross-entropy on logits that carry τ log π while training (Menon et al., ICLR 2021); prediction uses the bare logits::
+
+        ℓ = log Σ_c e^(f_c + τ log π_c) − (f_y + τ log π_y)
+
+    ``tau`` τ ≥ 0: the default 1 is balanced softmax (Ren et al., NeurIPS 2020), 0 is cross-entropy. One view; labels are
+    classes or mixed targets (B, C). Raises `TailwiseError` for τ < 0.
 
     The post-hoc form trains `CrossEntropy` and subtracts the prior afterwards: `tailwise.priors.adjust`. Use one of the
     two, never both: the correction would be applied twice.

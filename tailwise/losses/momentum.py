@@ -10,7 +10,7 @@ from tailwise.counts import Counts
 from tailwise.distributed import gather_keys, positions
 from tailwise.losses.contrastive import Contrastive
 from tailwise.losses.objective import require
-from tailwise.losses.samples import ring_share, samples
+from tailwise.losses.samples import Draw, ring_share, samples
 from tailwise.losses.two_branch import TwoBranch
 from tailwise.queue import FifoQueue
 from tailwise.teacher import Ema
@@ -63,9 +63,29 @@ class MomentumKeys(Contrastive, ABC):
 
 
 class MomentumContrast(MomentumKeys, TwoBranch, ABC):
-    """View 0 goes to the classifier, view 1 is the query, the momentum encoder makes a key of view 2; see `MomentumKeys`."""
+    """View 0 goes to the classifier, view 1 is the query, the momentum encoder makes a key of view 2, as MoCo does.
+
+    ``queue_size`` ≥ 1 is how many keys of earlier steps are kept, ``momentum`` in [0, 1] that of encoder and projection; the
+    other options are those of `TwoBranch`.
+    """
 
     student_views = (0, 1)
 
-    def __init__(self, counts: Counts, model: Model, temperature: float = 0.07, **frame: Any) -> None:
-        super().__init__(counts, model, temperature=temperature, **frame)
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        temperature: float = 0.07,
+        queue_size: int = 1024,
+        momentum: float = 0.999,
+        classifier_weight: float = 1.0,
+        contrast_weight: float = 1.0,
+        tau: float = 1.0,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
+    ) -> None:
+        super().__init__(
+            counts, model, queue_size, momentum, temperature=temperature, classifier_weight=classifier_weight,
+            contrast_weight=contrast_weight, tau=tau, width=width, hidden=hidden, pixels=pixels,
+        )  # fmt: skip

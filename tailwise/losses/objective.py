@@ -7,7 +7,9 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-from tailwise.counts import Counts, as_counts, log_prior, with_aliases
+from tailwise.counts import Counts, as_counts, log_prior
+from tailwise.losses.door import admit, check_labels, check_model, check_output
+from tailwise.losses.options import with_options
 from tailwise.types import Batch, Model, Output, TailwiseError
 
 P = ParamSpec("P")
@@ -18,8 +20,9 @@ class Objective(nn.Module):
     """What training minimises: named terms from a model's `Output` and the `Batch`; the loss is their sum.
 
     Heads, queues, teachers and temperatures live here and are thrown away after training. State is parameters, buffers
-    and submodules only, and moves in `forward` only while training, and in the two hooks. Subclasses pass ``counts`` and
-    ``model`` on, read ``model.dim`` and never keep the model.
+    and submodules only, and moves in `forward` only while training, and in the two hooks. Subclasses pass ``counts``, in any
+    form of `tailwise.counts.as_counts`, and ``model`` on, and never keep the model. Calling an objective raises `TailwiseError`
+    for a batch or an output that do not fit, see `tailwise.losses.door`.
     """
 
     views: int = 1
@@ -28,26 +31,50 @@ class Objective(nn.Module):
     """Which of them the trained model sees; the first is the one whose logits are deployed."""
     classifier: str = "linear"
     """The classifier that it is made for, linear or cosine; a recipe may say otherwise."""
+    mixed: bool = True
+    """Whether labels may also be targets (B, C), floats; otherwise they are refused before `forward`."""
     counts: Tensor
     log_prior: Tensor
 
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)
-        if "__init__" in vars(cls):  # class_counts= and cls_num_list= are what other libraries call the counts
-            cls.__init__ = with_aliases(cls.__init__)  # type: ignore[method-assign]
+        if "__init__" in vars(cls):
+            cls.__init__ = with_options(cls.__init__)  # type: ignore[method-assign]
 
-    @with_aliases
+    @with_options
     def __init__(self, counts: Counts, model: Model) -> None:
         super().__init__()
+        name = type(self).__name__
+        check_model(model, name)
         self.register_buffer("counts", as_counts(counts))
-        if self.counts.numel() != model.classes:
-            raise TailwiseError(f"objective: {self.counts.numel()} class counts for a model of {model.classes} classes")
+        self.dim, self.classes = model.dim, model.classes
+        said = f"{self.counts.numel()} class counts for a model of {self.classes} classes; a label vector is counted by"
+        require(self.counts.numel() == self.classes, f"{name}: {said} counts.from_labels(labels, {self.classes})")
+        require(bool(self.counts.any()), f"{name}: no class has a training sample; give what the training data have")
         self.register_buffer("log_prior", log_prior(self.counts).to(torch.get_default_dtype()))
+        self._looked = False
 
     @property
     def carried_log_prior(self) -> Tensor:
         """(C,) the log prior that the deployed logits still carry; uniform (zero) for prior-corrected objectives."""
         return torch.zeros_like(self.log_prior)
+
+    def admit(self, batch: Batch) -> Batch:
+        """The batch, its integers as int64; `TailwiseError` where shapes, types or devices cannot be right."""
+        return admit(batch, type(self).__name__, self.views, self.classes, self.mixed)
+
+    def __call__(self, out: Output, batch: Batch) -> dict[str, Tensor]:
+        """`forward` of what fits."""
+        return self.terms(out, self.admit(batch))
+
+    def terms(self, out: Output, batch: Batch) -> dict[str, Tensor]:
+        """The same of a batch that was admitted."""
+        name = type(self).__name__
+        check_output(out, batch, name, len(self.student_views), self.classes, self.dim)
+        if not torch.compiler.is_compiling() and (not self._looked or batch.labels.device.type == "cpu"):
+            check_labels(batch.labels, name, self.classes)
+            self._looked = True
+        return super().__call__(out, batch)  # type: ignore[no-any-return]
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """Named, weighted terms, each a scalar in the graph."""
@@ -70,8 +97,7 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Run a loss in float32 (or wider) whatever autocast says: half-precision tensor arguments are widened first."""
 
     def widen(value: Any) -> Any:
-        narrow = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
-        return value.float() if narrow else value
+        return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -85,17 +111,10 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 def pointwise(out: Output, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (M, C), targets (M,) or (M, C), and weights (M,) of the first view, with all sample axes flattened.
 
-    Labels below 0, such as IGNORE, get weight 0 and a harmless target. Pixels and images differ only in M.
+    IGNORE gets weight 0 and a harmless target. Pixels and images differ only in M.
     """
     logits = out.at_labels().flatten(0, -2)
     if batch.labels.is_floating_point():
         return logits, batch.labels.to(logits.dtype), logits.new_ones(logits.shape[0])
     labels = batch.labels.flatten()
     return logits, labels.clamp(min=0), (labels >= 0).to(logits.dtype)
-
-
-def class_labels(batch: Batch, objective: str) -> Tensor:
-    """The batch's labels, refused unless they are one class per sample."""
-    if batch.labels.is_floating_point():
-        raise TailwiseError(f"{objective}: takes one class per sample, not mixed (B, C) targets; switch the mixing off")
-    return batch.labels

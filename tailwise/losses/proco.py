@@ -1,14 +1,12 @@
 """Probabilistic contrastive learning (Du et al., TPAMI 2024)."""
 
-from typing import Any
-
 from torch import Tensor
 
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.objective import full_precision
-from tailwise.losses.samples import samples
+from tailwise.losses.samples import Draw, samples
 from tailwise.losses.two_branch import TwoBranch
 from tailwise.losses.vmf import log_expectation, natural_parameters, start_means
 from tailwise.moments import ClassMeans
@@ -35,18 +33,34 @@ def probabilistic_contrastive(
 
 
 class ProCo(TwoBranch):
-    """λ · logit-adjusted cross-entropy on the first view + α · probabilistic contrast of the second and third.
+    """Probabilistic contrast (Du et al., TPAMI 2024), of three views: logit-adjusted cross-entropy on the first one, and the
+    unit rows z of the others against infinitely many samples of every class, see `probabilistic_contrastive`::
+
+        ℓ = λ ℓ_LA + μ mean [ log Σ_j π_j e^(r_j) − log π_y e^(r_y) ]        r_j = log E e^(z · z̃ / T), z̃ ~ vMF(μ_j, κ_j)
 
     Each class's features are a von Mises–Fisher distribution, estimated from the running means of the projected second
     and third views of all ranks, those of the step itself included. An epoch works with the means of the epoch before
-    and of its own so far. Gradients reach the features, not the distributions. Defaults: λ = α = 1, T = 0.1, a head
-    of 512 hidden units and 128 outputs, the authors' CIFAR settings; for ImageNet-LT they have T = 0.07 and 1024 outputs.
+    and of its own so far (`on_epoch`). Gradients reach the features, not the distributions.
+
+    Options are those of `TwoBranch`. Defaults: λ = μ = 1, T = 0.1, a head of 512 hidden units and 128 outputs, the
+    authors' CIFAR settings; for ImageNet-LT they have T = 0.07 and 1024 outputs.
     The estimate of κ is the closer one of two, and the Bessel functions are not theirs: see `natural_parameters` and
     `tailwise.kernels.bessel`.
     """
 
-    def __init__(self, counts: Counts, model: Model, width: int = 128, hidden: int = 512, **frame: Any) -> None:
-        super().__init__(counts, model, width=width, hidden=hidden, **frame)
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        width: int = 128,
+        hidden: int = 512,
+        classifier_weight: float = 1.0,
+        contrast_weight: float = 1.0,
+        tau: float = 1.0,
+        temperature: float = 0.1,
+        pixels: Draw | None = None,
+    ) -> None:
+        super().__init__(counts, model, classifier_weight, contrast_weight, tau, temperature, width, hidden, pixels)
         self.means = ClassMeans(start_means(model.classes, self.width))
 
     def on_epoch(self, epoch: int, epochs: int) -> None:

@@ -3,15 +3,14 @@
 The body of the paper was not available to us: the equations below are rebuilt from its abstract, on the frame of BCL.
 """
 
-from typing import Any
-
-from torch import Tensor
+from torch import Tensor, nn
 
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.bcl import BCL, balanced_contrastive
 from tailwise.losses.contrastive import Columns
 from tailwise.losses.objective import require
+from tailwise.losses.samples import Draw
 from tailwise.losses.supcon import supervised_contrastive
 from tailwise.types import Batch, Model, Output
 
@@ -44,8 +43,20 @@ class RCL(BCL):
     at factor 100 can satisfy at T = 0.1.
     """
 
-    def __init__(self, counts: Counts, model: Model, scale: float = 0.8, **bcl: Any) -> None:
-        super().__init__(counts, model, **bcl)
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        scale: float = 0.8,
+        contrast_weight: float = 0.35,
+        classifier_weight: float = 1.0,
+        tau: float = 1.0,
+        temperature: float = 0.1,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
+    ) -> None:
+        super().__init__(counts, model, contrast_weight, classifier_weight, tau, temperature, width, hidden, pixels)
         require(scale > 0, f"{type(self).__name__}: scale must be positive, got {scale}")
         self.scale = scale
 
@@ -65,9 +76,9 @@ class RCLDenominator(RCL):
 class RCLStandalone(RCL):
     """Variant B: the balanced softmax in plain supervised contrast, without prototypes and class averaging."""
 
-    def __init__(self, counts: Counts, model: Model, **rcl: Any) -> None:
-        super().__init__(counts, model, **rcl)
-        del self.prototypes
+    def make_prototypes(self, dim: int) -> nn.Module:
+        """None."""
+        return nn.Identity()
 
     def contrast(self, out: Output, batch: Batch) -> Tensor:
         """Columns are the features of the batch alone."""

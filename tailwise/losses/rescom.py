@@ -1,7 +1,6 @@
 """ResCom: rebalanced siamese contrastive mining (Zhong et al., arXiv 2203.11506)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from tailwise.counts import Counts, effective_number
 from tailwise.distributed import global_mean
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.objective import full_precision, require
-from tailwise.losses.samples import ring_share, samples
+from tailwise.losses.samples import Draw, ring_share, samples
 from tailwise.losses.two_branch import TwoBranch
 from tailwise.queue import ClassQueue
 from tailwise.types import Batch, Model, Output
@@ -82,9 +81,14 @@ class ResCom(TwoBranch):
         beta: float = 0.999,
         prior_weight: float = 0.0,
         contrast_weight: float = 0.35,
-        **frame: Any,
+        classifier_weight: float = 1.0,
+        tau: float = 1.0,
+        temperature: float = 0.1,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
     ) -> None:
-        super().__init__(counts, model, contrast_weight=contrast_weight, **frame)
+        super().__init__(counts, model, classifier_weight, contrast_weight, tau, temperature, width, hidden, pixels)
         require(min(hard_positives, hard_negatives) >= 0, "ResCom: numbers of hard keys must not be negative")
         require(prior_weight >= 0, f"ResCom: prior_weight must not be negative, got {prior_weight}")
         self.hard_positives, self.hard_negatives, self.prior_weight = hard_positives, hard_negatives, prior_weight

@@ -36,6 +36,7 @@ class Reweighted(Objective, ABC):
     ``beta`` is that of `class_weights`, ``deferred`` the share of training before the weights set in.
     """
 
+    mixed = False
     class_weight: Tensor
 
     def __init__(self, counts: Counts, model: Model, beta: float, deferred: float) -> None:

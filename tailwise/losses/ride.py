@@ -6,7 +6,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import Objective, class_labels, full_precision, pointwise, require
+from tailwise.losses.objective import Objective, full_precision, pointwise, require
 from tailwise.types import Batch, Model, Output
 
 
@@ -46,6 +46,7 @@ class RIDE(Objective):
     """
 
     classifier = "cosine"
+    mixed = False
     temperature: Tensor
 
     def __init__(
@@ -79,7 +80,6 @@ class RIDE(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean Σ_k CE_k, "div": −D · mean T̄² Σ_k KL_k}``."""
-        class_labels(batch, "RIDE")
         _, labels, weights = pointwise(out, batch)
         experts = out.per_expert().flatten(1, -2)  # (E, M, C)
         values = self.values(experts.flatten(0, 1), labels.repeat(len(experts))).view(experts.shape[:2]).sum(0)

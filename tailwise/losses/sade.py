@@ -6,7 +6,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
-from tailwise.losses.objective import Objective, class_labels, pointwise, require
+from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.types import Batch, Model, Output
 
 
@@ -37,6 +37,7 @@ class SADE(Objective):
     """
 
     classifier = "cosine"
+    mixed = False
     experts: Tensor
 
     def __init__(self, counts: Counts, model: Model, tau: float = 2.0) -> None:
@@ -52,7 +53,6 @@ class SADE(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean Σ_e ℓ_e}``."""
-        class_labels(batch, "SADE")
         _, labels, weights = pointwise(out, batch)
         experts = out.per_expert().flatten(1, -2)  # (E, M, C)
         if self.training:

@@ -1,11 +1,9 @@
 """GML whose queue, and the projection of it, are shared out among the processes that train together."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from tailwise.counts import Counts, allocate
+from tailwise.counts import allocate
 from tailwise.distributed import gather, gather_keys, global_sum, positions
 from tailwise.kernels import ClassLSE
 from tailwise.losses.gml import GML
@@ -14,7 +12,6 @@ from tailwise.losses.keys import Refresh
 from tailwise.losses.mixture import Likelihood, Mixture, left_out, mixture_sums, posterior
 from tailwise.losses.objective import full_precision, require
 from tailwise.queue import ShardedClassQueue
-from tailwise.types import Model
 
 
 def over_ranks(lse: ClassLSE) -> ClassLSE:
@@ -63,10 +60,7 @@ class GMLSharded(GML):
     mixture = staticmethod(sharded_mixture)
     key_norm = SharedRowNorm
 
-    def __init__(self, counts: Counts, model: Model, **options: Any) -> None:
-        super().__init__(counts, model, **options)
-        require(not isinstance(self.projection, Refresh), "GMLSharded: Refresh keeps keys of a whole queue; project by Whole")
-
     def make_queue(self, size: int, floor: int) -> ShardedClassQueue:
         """As `GML.make_queue`, dealt out over the processes."""
+        require(not isinstance(self.projection, Refresh), "GMLSharded: Refresh keeps keys of a whole queue; project by Whole")
         return ShardedClassQueue(allocate(self.counts, size, floor), self.teacher.dim)

@@ -1,11 +1,9 @@
 """Supervised contrast (Khosla et al., NeurIPS 2020) and its non-negative form (Kini et al., ICLR 2024)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from tailwise.counts import Counts, count_labels
+from tailwise.counts import count_labels
 from tailwise.distributed import global_mean
 from tailwise.kernels import class_lse
 from tailwise.losses.contrastive import class_sums
@@ -71,6 +69,8 @@ class NonNegativeSupCon(SupCon):
     the closed form: we found no code by the authors.
     """
 
-    def __init__(self, counts: Counts, model: Model, width: int | None = None, **frame: Any) -> None:
-        super().__init__(counts, model, width=width or max(model.dim // 2, model.classes), **frame)
-        self.projector = NonNegativeProjection(model.dim, self.width, self.hidden)
+    projection = NonNegativeProjection
+
+    def default_width(self, model: Model) -> int:
+        """Room for orthogonal means."""
+        return max(model.dim // 2, model.classes)

@@ -1,7 +1,6 @@
 """Targeted supervised contrast (Li, Cao, Yuan, Fan, Yang, Feris, Indyk & Katabi, CVPR 2022)."""
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from tailwise.counts import Counts, count_labels
 from tailwise.distributed import gather_keys, global_mean
 from tailwise.losses.kcl import KCL, weighted_contrastive
 from tailwise.losses.objective import require
+from tailwise.losses.samples import Draw
 from tailwise.losses.targets import simplex, spread
 from tailwise.types import Batch, Model, Output
 
@@ -29,8 +29,37 @@ class TSC(KCL):
     centroids: Tensor
     matched: Tensor
 
-    def __init__(self, counts: Counts, model: Model, target_weight: float = 0.2, warmup: float = 0.5, **kcl: Any) -> None:
-        super().__init__(counts, model, **kcl)
+    def __init__(
+        self,
+        counts: Counts,
+        model: Model,
+        target_weight: float = 0.2,
+        warmup: float = 0.5,
+        positives: int = 6,
+        temperature: float = 0.07,
+        queue_size: int = 1024,
+        momentum: float = 0.999,
+        classifier_weight: float = 1.0,
+        contrast_weight: float = 1.0,
+        tau: float = 1.0,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
+    ) -> None:
+        super().__init__(
+            counts,
+            model,
+            positives,
+            temperature,
+            queue_size,
+            momentum,
+            classifier_weight,
+            contrast_weight,
+            tau,
+            width,
+            hidden,
+            pixels,
+        )
         require(target_weight >= 0, f"TSC: target_weight must not be negative, got {target_weight}")
         require(0 <= warmup <= 1, f"TSC: warmup is a share of the epochs in [0, 1], got {warmup}")
         self.target_weight, self.warmup = target_weight, warmup

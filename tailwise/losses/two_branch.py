@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
@@ -10,16 +9,19 @@ from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.contrastive import Columns, Contrastive
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import class_labels, pointwise, require
-from tailwise.losses.samples import samples
+from tailwise.losses.objective import pointwise, require
+from tailwise.losses.samples import Draw, samples
 from tailwise.types import Batch, Model, Output
 
 
 class TwoBranch(Contrastive, ABC):
     """λ · logit-adjusted cross-entropy on the first view + μ · a contrast of the other views, which a subclass defines.
 
-    τ is that of logit adjustment, 0 for plain cross-entropy; λ = 0 trains the backbone by contrast alone, as the first
-    of two stages. Options of the projection and T are those of `Contrastive`.
+    - ``classifier_weight`` λ, ``contrast_weight`` μ ≥ 0; λ = 0 trains the backbone by contrast alone, the first of two stages.
+    - ``tau`` τ ≥ 0: that of `LogitAdjusted`; 0 is plain cross-entropy.
+    - ``temperature``, ``width``, ``hidden``, ``pixels``: see `Contrastive`.
+
+    Raises `TailwiseError` for options out of range.
     """
 
     views = 3
@@ -32,9 +34,12 @@ class TwoBranch(Contrastive, ABC):
         classifier_weight: float = 1.0,
         contrast_weight: float = 1.0,
         tau: float = 1.0,
-        **projection: Any,
+        temperature: float = 0.1,
+        width: int | None = None,
+        hidden: int | None = None,
+        pixels: Draw | None = None,
     ) -> None:
-        super().__init__(counts, model, **projection)
+        super().__init__(counts, model, temperature, width, hidden, pixels)
         name = type(self).__name__
         require(min(classifier_weight, contrast_weight, tau) >= 0, f"{name}: weights and tau must not be negative")
         self.classifier_weight, self.contrast_weight, self.tau = classifier_weight, contrast_weight, tau
@@ -60,6 +65,5 @@ class TwoBranch(Contrastive, ABC):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": λ mean ℓ_LA, "con": μ mean of the contrast}``."""
-        class_labels(batch, type(self).__name__)
         classifier = self.classification(out, batch)
         return {"cls": self.classifier_weight * classifier, "con": self.contrast_weight * self.contrast(out, batch)}

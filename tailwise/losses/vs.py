@@ -5,7 +5,7 @@ from torch import Tensor
 from tailwise.counts import Counts
 from tailwise.distributed import global_mean
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.objective import Objective, class_labels, pointwise, require
+from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
@@ -33,6 +33,8 @@ class VS(Objective):
     γ = 0.05, τ = 1.
     """
 
+    mixed = False
+
     def __init__(self, counts: Counts, model: Model, gamma: float = 0.3, tau: float = 1.0) -> None:
         super().__init__(counts, model)
         require(min(gamma, tau) >= 0, f"{type(self).__name__}: gamma and tau must not be negative, got {gamma} and {tau}")
@@ -51,7 +53,6 @@ class VS(Objective):
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean ℓ}``."""
-        class_labels(batch, type(self).__name__)
         logits, labels, weights = pointwise(out, batch)
         values = vector_scaling(logits, labels, self.log_prior, self.counts, self.gamma, self.tau)
         return {"cls": global_mean(values, weights)}

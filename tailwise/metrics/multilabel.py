@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tailwise.counts import shot_groups
+from tailwise.counts import Counts, as_counts, shot_groups, with_aliases
+from tailwise.metrics.given import Numbers, numbers
 from tailwise.metrics.shots import EDGES, group_mean
 from tailwise.types import TailwiseError
 
@@ -17,12 +18,13 @@ GROUPS = {"many": "head", "medium": "medium", "few": "tail"}
 """The shot groups of `counts.shot_groups`, as the multi-label benchmarks call them."""
 
 
-def average_precisions(scores: Tensor, targets: Tensor) -> Tensor:
+def average_precisions(scores: Numbers, targets: Numbers) -> Tensor:
     """AP_c = Σ_k (R_k − R_{k−1}) P_k over the thresholds k that occur among the scores: (C,) float64, NaN without positives.
 
     P_k and R_k are precision and recall of all samples at or above the threshold, equal scores together; nothing is
     interpolated. Scores (N, C), targets (N, C) in {0, 1}. Raises `TailwiseError` for other shapes, targets or NaN scores.
     """
+    scores, targets = numbers(scores, "average precision"), numbers(targets, "average precision")
     if scores.ndim != 2 or scores.shape != targets.shape:
         shapes = f"{tuple(scores.shape)} and targets {tuple(targets.shape)}"
         raise TailwiseError(f"average precision: scores {shapes}; give both as (samples, classes)")
@@ -43,8 +45,9 @@ def _one(scores: Tensor, targets: Tensor) -> Tensor:
     return (found.diff(prepend=found.new_zeros(1)) * found / (ends + 1)).sum() / targets.sum()
 
 
-def multilabel_summary(scores: Tensor, targets: Tensor, counts: Tensor) -> dict[str, Any]:
-    """Mean average precision in [0, 1], over all classes and by group, of scores and targets (N, C).
+@with_aliases
+def multilabel_summary(scores: Numbers, targets: Numbers, counts: Counts) -> dict[str, Any]:
+    """Mean average precision in [0, 1], over all classes and by group, of scores and targets (N, C); counts as in `summary`.
 
     - ``map``: the mean over the classes with a positive sample.
     - ``head``, ``medium``, ``tail``: the same of the classes with > 100, 20 to 100, and < 20 training positives (C,), with
@@ -53,7 +56,7 @@ def multilabel_summary(scores: Tensor, targets: Tensor, counts: Tensor) -> dict[
 
     What is undefined is None. Raises `TailwiseError` as `average_precisions`, and when there is not one count per class.
     """
-    ap = average_precisions(scores, targets)
+    ap, counts = average_precisions(scores, targets), as_counts(counts)
     if counts.shape != ap.shape:
         raise TailwiseError(f"multilabel summary: {counts.numel()} training counts for {ap.numel()} classes; give one each")
     groups = {GROUPS[name]: mask.to(ap.device) for name, mask in shot_groups(counts).items()}

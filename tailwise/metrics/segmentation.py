@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tailwise.counts import Counts, as_counts, with_aliases
+from tailwise.metrics.given import Numbers, numbers
 from tailwise.metrics.shots import group_mean, precisions, recalls, tally
 from tailwise.types import IGNORE, TailwiseError
 
@@ -27,31 +29,35 @@ TOLERANCE = 0.0075
 """How far a boundary may be off, as a share of the image's diagonal."""
 
 
-def ious(tally: Tensor) -> Tensor:
+def ious(tally: Numbers) -> Tensor:
     """Intersection over union of each class, hits / (true + predicted − hits): (C,) float64 in [0, 1].
 
     NaN for a class that is neither in truth nor in prediction, 0 for one that is only in one of them. Raises
     `TailwiseError` for what is no tally.
     """
+    tally = numbers(tally, "ious")
     recalls(tally)  # refuses what is none
     hits, true, predicted = tally.unbind()
     return hits.double() / (true + predicted - hits)
 
 
-def frequency_weighted_iou(tally: Tensor) -> float | None:
+def frequency_weighted_iou(tally: Numbers) -> float | None:
     """Σ_c (true_c / Σ true) · IoU_c, in [0, 1]; None without a true pixel."""
+    tally = numbers(tally, "frequency_weighted_iou")
     true, total = tally[1], int(tally[1].sum())
     return float((true * ious(tally).nan_to_num()).sum() / total) if total else None
 
 
-def pixel_groups(counts: Tensor) -> dict[str, Tensor]:
+@with_aliases
+def pixel_groups(counts: Counts) -> dict[str, Tensor]:
     """Masks (C,) bool of the head, medium and tail classes by training pixels (C,), with the `EDGES`; one may be empty."""
+    counts = as_counts(counts)
     total, classes = counts.sum(), counts.numel()
     head, tail = counts * classes >= total, counts * 4 * classes < total  # in whole numbers: an edge is exact
     return {"head": head, "medium": ~head & ~tail, "tail": tail}
 
 
-def boundary_tally(prediction: Tensor, truth: Tensor, classes: int, tolerance: int | None = None) -> Tensor:
+def boundary_tally(prediction: Numbers, truth: Numbers, classes: int, tolerance: int | None = None) -> Tensor:
     """How well the outlines of one image agree: (4, C) int64, which adds up over images; `boundary_f_scores` reads it.
 
     ``prediction`` and ``truth`` (H, W) int64. A pixel is on the boundary of its class when one of its four neighbours has
@@ -60,9 +66,11 @@ def boundary_tally(prediction: Tensor, truth: Tensor, classes: int, tolerance: i
     of the diagonal, rounded, at least 1. Where the truth is IGNORE there are no pixels, so the edge of such a place is no
     boundary, nor is that of the image. Raises `TailwiseError` as `tally`, and for maps that are not (H, W).
     """
+    prediction, truth = numbers(prediction, "boundary_tally"), numbers(truth, "boundary_tally")
     if truth.ndim != 2:
         raise TailwiseError(f"boundary_tally: truth {tuple(truth.shape)} is no map (H, W); give one image at a time")
     occurs = tally(prediction, truth, classes)[1:].sum(0)
+    prediction, truth = prediction.to(torch.int64), truth.to(torch.int64)
     if tolerance is None:
         tolerance = max(round(TOLERANCE * math.hypot(*truth.shape)), 1)
     predicted, true = _outline(prediction.where(truth != IGNORE, IGNORE)), _outline(truth)
@@ -93,20 +101,23 @@ def _widened(mask: Tensor, by: int) -> Tensor:
     return F.max_pool2d(column, (1, side), stride=1, padding=(0, by))[0] > 0
 
 
-def boundary_f_scores(tally: Tensor) -> Tensor:
+def boundary_f_scores(tally: Numbers) -> Tensor:
     """Boundary F-score 2PR / (P + R) of each class (C,) float64 from the sum of `boundary_tally` (4, C) over images.
 
     P is the share of predicted boundary pixels near a true one, R of true ones near a predicted one (Csurka et al., BMVC
     2013, who average over images instead). NaN for a class without a boundary in truth and prediction, 0 with one in
     only one of them.
     """
-    near_true, predicted, near_predicted, true = tally.double().unbind()
+    near_true, predicted, near_predicted, true = numbers(tally, "boundary_f_scores").double().unbind()
     precision, recall = near_true / predicted.clamp(min=1), near_predicted / true.clamp(min=1)
     score = 2 * precision * recall / (precision + recall).clamp(min=torch.finfo(torch.float64).tiny)
     return score.where(predicted + true > 0, torch.nan)
 
 
-def segmentation_summary(tally: Tensor, counts: Tensor, names: Sequence[str], boundary: Tensor | None = None) -> dict[str, Any]:
+@with_aliases
+def segmentation_summary(
+    tally: Numbers, counts: Counts, names: Sequence[str], boundary: Numbers | None = None
+) -> dict[str, Any]:
     """Every figure of a data set's `tally` (3, C), with the training pixels (C,) and the class names, as plain JSON values.
 
     - ``pixel_accuracy``; ``miou``, ``mean_accuracy``, ``mean_precision``: means over classes; ``frequency_weighted_iou``.
@@ -119,6 +130,7 @@ def segmentation_summary(tally: Tensor, counts: Tensor, names: Sequence[str], bo
     Shares lie in [0, 1]. What is undefined is None, never NaN and never 0. Raises `TailwiseError` when the counts or the
     names are not those of the C classes.
     """
+    tally, counts = numbers(tally, "segmentation_summary"), as_counts(counts)
     iou, accuracy, precision = ious(tally), recalls(tally), precisions(tally)
     for what, given in (("training counts", counts.numel()), ("class names", len(names))):
         if given != iou.numel():

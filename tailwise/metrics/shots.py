@@ -11,20 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tailwise.counts import FEW, MANY, shot_groups, thirds
+from tailwise.counts import FEW, MANY, Counts, as_counts, shot_groups, thirds, with_aliases
+from tailwise.metrics.given import Numbers, numbers
 from tailwise.types import IGNORE, TailwiseError
 
 EDGES = {"many": f"> {MANY}", "medium": f"{FEW} to {MANY}", "few": f"< {FEW}"}
 """The shot groups in words: training samples per class."""
 
 
-def tally(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
+def tally(predictions: Numbers, labels: Numbers, classes: int) -> Tensor:
     """How often each class was found, occurs, and was predicted: (3, C) int64, the rows hits, true and predicted.
 
-    Predictions and labels are whole numbers of equal shape, ``(N,)`` or with pixel axes. Samples labelled IGNORE are
-    dropped. Tallies of parts of the data add up. Time and memory are O(N + C), no (C, C) matrix is built.
-    Raises `TailwiseError` for unequal shapes, for numbers that are not whole, and for a class outside 0..C-1.
+    Predictions and labels are whole numbers of equal shape, ``(N,)`` or with pixel axes, in tensors, arrays or lists.
+    Samples labelled IGNORE are dropped. Tallies of parts of the data add up. Time and memory are O(N + C), no (C, C) matrix
+    is built. Raises `TailwiseError` for unequal shapes, for numbers that are not whole, and for a class outside 0..C-1.
     """
+    predictions, labels = numbers(predictions, "tally"), numbers(labels, "tally")
     if predictions.shape != labels.shape:
         raise TailwiseError(
             f"tally: predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape; "
@@ -33,8 +35,9 @@ def tally(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     for what, values in (("labels", labels), ("predictions", predictions)):
         if values.is_floating_point() or values.is_complex():
             raise TailwiseError(f"tally: {what} are {values.dtype}; give the numbers of classes, such as logits.argmax(-1)")
+    labels = labels.to(torch.int64)  # first: in eight bits IGNORE is 156
     kept = labels != IGNORE
-    truth, guess = labels[kept].to(torch.int64), predictions[kept].to(torch.int64)
+    truth, guess = labels[kept], predictions[kept].to(torch.int64)
     for what, values in (("label", truth), ("prediction", guess)):
         outside = values[(values < 0) | (values >= classes)]
         if outside.numel():
@@ -42,13 +45,14 @@ def tally(predictions: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.stack([torch.bincount(of, minlength=classes) for of in (truth[truth == guess], truth, guess)])
 
 
-def _rows(tally: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _rows(tally: Numbers) -> tuple[Tensor, Tensor, Tensor]:
     """Hits, true and predicted, (C,) each; raises unless there are answers with just these numbers.
 
     There are when no class has more hits than truths or predictions, and the rest can be paired without a hit: as many
     missed truths as wrong predictions in all, of each class no more than the other classes can pair with. So a confusion
     matrix of three classes is refused, unless it is a tally of other answers as well.
     """
+    tally = numbers(tally, "metrics")
     if tally.ndim != 2 or len(tally) != 3:
         raise TailwiseError(
             f"metrics: a tally has the shape (3, classes), got {tuple(tally.shape)}; make it with metrics.tally"
@@ -64,13 +68,13 @@ def _rows(tally: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return hits, true, predicted
 
 
-def recalls(tally: Tensor) -> Tensor:
+def recalls(tally: Numbers) -> Tensor:
     """Share of each class's samples that were found: (C,) float64 in [0, 1], NaN for a class without a sample."""
     hits, true, _ = _rows(tally)
     return hits.double() / true
 
 
-def precisions(tally: Tensor) -> Tensor:
+def precisions(tally: Numbers) -> Tensor:
     """Share of each class's predictions that were right: (C,) float64 in [0, 1].
 
     A class that is never predicted has precision 0 when it has samples, NaN when it has none.
@@ -79,7 +83,7 @@ def precisions(tally: Tensor) -> Tensor:
     return torch.where((predicted == 0) & (true > 0), 0.0, hits.double() / predicted)
 
 
-def f1s(tally: Tensor) -> Tensor:
+def f1s(tally: Numbers) -> Tensor:
     """F1 of each class, 2·hits / (true + predicted): (C,) float64 in [0, 1], NaN when neither true nor predicted."""
     hits, true, predicted = _rows(tally)
     return 2 * hits.double() / (true + predicted)
@@ -96,8 +100,11 @@ def _shares(values: Tensor) -> list[float | None]:
     return [None if v != v else v for v in values.tolist()]
 
 
-def summary(tally: Tensor, counts: Tensor) -> dict[str, Any]:
+@with_aliases
+def summary(tally: Numbers, counts: Counts) -> dict[str, Any]:
     """Every figure that a `tally` (3, C) and the training counts (C,) give; shares in [0, 1].
+
+    The counts come in any form of `tailwise.counts.as_counts`, also as ``class_counts`` or ``cls_num_list``.
 
     - ``overall``: accuracy. ``balanced``: mean recall over the classes that occur in the test set.
     - ``many``, ``medium``, ``few``: mean recall of the classes of a shot group (Liu et al., CVPR 2019), with the
@@ -109,7 +116,7 @@ def summary(tally: Tensor, counts: Tensor) -> dict[str, Any]:
 
     What is undefined is None. Raises `TailwiseError` when the counts are not those of the C classes.
     """
-    hits, true, _ = _rows(tally)
+    counts, (hits, true, _) = as_counts(counts), _rows(tally)
     if counts.shape != true.shape:
         raise TailwiseError(f"summary: {counts.numel()} training counts for {true.numel()} classes; give one count per class")
     recall = recalls(tally)

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from tailwise.metrics.given import Numbers, numbers
 from tailwise.types import TailwiseError
 
 STEEPEST = 1e300
 """A tilt at which only the worst classes have weight, whatever the accuracies."""
 
 
-def worst_case_accuracy(recall: Tensor, delta: float, base: Tensor | None = None) -> float | None:
+def worst_case_accuracy(recall: Numbers, delta: float, base: Numbers | None = None) -> float | None:
     """δ-worst-case accuracy, min Σ_c g_c r_c over distributions g with D(g‖u) = Σ g_c log(g_c / u_c) ≤ δ, in [0, 1].
 
     - ``recall`` (C,): r_c, NaN where undefined; those classes are left out.
@@ -22,7 +23,8 @@ def worst_case_accuracy(recall: Tensor, delta: float, base: Tensor | None = None
     """
     if not delta >= 0:
         raise TailwiseError(f"worst-case accuracy: delta must not be negative, got {delta}")
-    u = torch.ones_like(recall, dtype=torch.float64) if base is None else base.double()
+    recall = numbers(recall, "worst-case accuracy")
+    u = torch.ones_like(recall, dtype=torch.float64) if base is None else numbers(base, "worst-case accuracy").double()
     if u.shape != recall.shape or not bool(((u >= 0) & u.isfinite()).all()):
         raise TailwiseError(f"worst-case accuracy: give a base weight, 0 or more, for each of {recall.numel()} classes")
     kept = ~recall.isnan() & (u > 0)

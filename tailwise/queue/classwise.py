@@ -1,5 +1,6 @@
 """A ring per class."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,15 @@ from tailwise.types import TailwiseError
 
 
 class ClassQueue(Queue):
-    """Rings of ``slots[c]`` keys of width ``dim`` for every class c, one after another in ``rows``."""
+    """Rings of ``slots[c]`` keys of width ``dim`` for every class c, one after another in ``rows``.
+
+    ``slots`` (C,) are whole numbers, at least 1; `counts.allocate` makes them of class counts: so many in all, a floor for
+    every class. `push` takes keys with labels and the index of their samples, `read` gives `Keys`::
+
+        queue = ClassQueue(counts.allocate([5000, 300, 12], size=1024, floor=2), dim=128)
+        queue.push(keys, labels, index)  # (N, 128), (N,), (N,)
+        queue.read().keys                # (K', 128), sorted by class
+    """
 
     slots: Tensor
     pushed: Tensor
@@ -20,13 +29,11 @@ class ClassQueue(Queue):
     place: Tensor
     start: Tensor
 
-    def __init__(self, slots: Tensor, dim: int) -> None:
-        super().__init__()
-        if slots.ndim != 1 or bool((slots < 1).any()):
-            raise TailwiseError("queue: every class needs at least one slot; use counts.allocate")
-        size = int(slots.sum())
-        self.register_buffer("rows", torch.zeros(size, dim))
-        self.register_buffer("index", torch.full((size,), -1))
+    def __init__(self, slots: Tensor | Sequence[int], dim: int) -> None:
+        slots = torch.as_tensor(slots)
+        if slots.ndim != 1 or slots.is_floating_point() or bool((slots < 1).any()):
+            raise TailwiseError("queue: every class needs at least one slot, in whole numbers; use counts.allocate")
+        super().__init__(int(slots.sum()), dim)
         self.register_buffer("slots", slots.to(torch.int64).clone())
         self.register_buffer("pushed", torch.zeros_like(slots, dtype=torch.int64))  # ever, per class
         for name in ("labels", "place", "start"):  # they follow from `slots`, and are kept so that no step computes them

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from tailwise.queue.base import Held, Queue, offsets
 from tailwise.queue.renewal import renewal
-from tailwise.types import TailwiseError
 
 
 class FifoQueue(Queue):
@@ -15,13 +14,9 @@ class FifoQueue(Queue):
     pushed: Tensor
 
     def __init__(self, size: int, dim: int, classes: int) -> None:
-        super().__init__()
-        if size < 1:
-            raise TailwiseError(f"queue: needs at least one slot, got {size}")
+        super().__init__(size, dim)
         self.classes = classes
-        self.register_buffer("rows", torch.zeros(size, dim))
         self.register_buffer("labels", torch.full((size,), -1))
-        self.register_buffer("index", torch.full((size,), -1))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # ever
 
     @torch.no_grad()

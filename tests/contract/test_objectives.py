@@ -214,7 +214,6 @@ HOSTILE = {
     "one_class": ([7], [0, 0, 0]),
     "one_class_one_sample": ([7], [0]),
     "extreme_counts": ([10**9, 0, 1, 0], [0, 1, 2, 3]),
-    "no_training_samples": ([0, 0], [0, 1, 1]),
 }
 
 

@@ -5,7 +5,7 @@ import torch
 from tiny import Rows, batch
 
 from tailwise.losses.gpaco import GPaCo
-from tailwise.losses.paco import parametric_contrastive
+from tailwise.losses.parametric import parametric_contrastive
 from tailwise.types import IGNORE, Output, TailwiseError
 
 

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from losses.cases import GOLDEN_COUNTS, GOLDEN_LOGIT_LABELS, GOLDEN_LOGITS, Logits, compare, logit_problems, normal
-from tiny import MODELS, Rows, batch
+from tiny import DIM, MODELS, Rows, batch
 from torch import Tensor
 
 from tailwise.counts import log_prior
 from tailwise.losses import CrossEntropy, cross_entropy
 from tailwise.losses.ride import RIDE, class_temperature, disagreement
-from tailwise.types import IGNORE, Batch, ExpertOutput, Output, TailwiseError
+from tailwise.types import IGNORE, ExpertOutput, Output, TailwiseError
 
 COUNTS = [60, 12, 3, 1]
 
@@ -49,10 +49,11 @@ def several(problem: Logits, experts: int, size: float = 1.0) -> Tensor:
     return size * normal(problem.seed, experts, *problem.logits.shape)
 
 
-def output(experts: Tensor, features: int = 2) -> ExpertOutput:
+def output(experts: Tensor) -> ExpertOutput:
     """What a model with the logits (E, V, *S, C) says."""
     logits = experts.mean(0)
-    return ExpertOutput(logits, logits[..., :features], logits.new_zeros(logits.shape[-1], features), experts=experts)
+    features, rows = logits.new_zeros(*logits.shape[:-1], DIM), logits.new_zeros(logits.shape[-1], DIM)
+    return ExpertOutput(logits, features, rows, experts=experts)
 
 
 @given(logit_problems(), st.integers(1, 4), st.sampled_from([0.0, 0.05, 0.6]))
@@ -120,7 +121,7 @@ def test_objective_is_the_mean_over_labelled_samples(shape: tuple[int, ...]) -> 
     labels.view(-1)[1] = IGNORE
     objective = RIDE(COUNTS, Rows(4), diversity=0.2)
     objective.on_epoch(9, 10)
-    terms = objective(output(experts), Batch(experts, labels, labels, labels))
+    terms = objective(output(experts), batch("rows", 1, labels))
     kept = labels.flatten() >= 0
     logits = experts[:, 0].flatten(1, -2)[:, kept]
     base = sum(cross_entropy(expert, labels.flatten()[kept]).mean() for expert in logits)
@@ -152,7 +153,7 @@ def test_the_base_loss_is_a_subclass_away() -> None:
 
     out: Output = output(GOLDEN_LOGITS.float()[None, None].expand(2, -1, -1, -1))
     labels = GOLDEN_LOGIT_LABELS
-    terms = Margin(GOLDEN_COUNTS, Rows(3))(out, Batch(out.logits, labels, labels, labels))
+    terms = Margin(GOLDEN_COUNTS, Rows(3))(out, batch("rows", 1, labels))
     lowered = GOLDEN_LOGITS.float() - torch.eye(3)[labels]
     torch.testing.assert_close(terms["cls"], 2 * cross_entropy(lowered, labels).mean())
 

@@ -7,19 +7,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from losses.cases import GOLDEN_COUNTS, GOLDEN_LOGIT_LABELS, GOLDEN_LOGITS, Logits, compare, logit_problems, normal
-from tiny import Rows, batch
+from tiny import DIM, Rows, batch
 from torch import Tensor
 
 from tailwise.counts import log_prior
 from tailwise.losses import LogitAdjusted, cross_entropy, logit_adjusted
 from tailwise.losses.sade import SADE, adjustments, reversed_log_prior
-from tailwise.types import IGNORE, Batch, ExpertOutput, TailwiseError
+from tailwise.types import IGNORE, ExpertOutput, TailwiseError
 
 
 def output(experts: Tensor) -> ExpertOutput:
     """What a model with the logits (E, V, *S, C) says."""
     logits = experts.mean(0)
-    return ExpertOutput(logits, logits, logits.new_zeros(logits.shape[-1], logits.shape[-1]), experts=experts)
+    features, rows = logits.new_zeros(*logits.shape[:-1], DIM), logits.new_zeros(logits.shape[-1], DIM)
+    return ExpertOutput(logits, features, rows, experts=experts)
 
 
 def loop_expert(logits: Tensor, labels: Tensor, counts: Tensor, tau: float, expert: int) -> list[float]:
@@ -93,7 +94,7 @@ def test_objective_is_the_mean_over_labelled_samples(shape: tuple[int, ...]) -> 
     experts = normal(5, 3, 2, *shape, 3).float()  # of two views the first counts
     labels = torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(0))
     labels.view(-1)[1] = IGNORE
-    terms = SADE(GOLDEN_COUNTS, Rows(3))(output(experts), Batch(experts, labels, labels, labels))
+    terms = SADE(GOLDEN_COUNTS, Rows(3))(output(experts), batch("rows", 1, labels))
     kept = labels.flatten() >= 0
     logits, targets = experts[:, 0].flatten(1, -2)[:, kept], labels.flatten()[kept]
     values = [loop_expert(logits[e], targets, GOLDEN_COUNTS, 2.0, e) for e in range(3)]
@@ -105,7 +106,7 @@ def test_the_mean_carries_the_mean_of_what_the_experts_carry() -> None:
     prior, objective = log_prior(GOLDEN_COUNTS).float(), SADE(GOLDEN_COUNTS, Rows(3))
     likelihood = GOLDEN_LOGITS.float()  # log p(x | y) up to a constant
     experts = (likelihood + prior) - adjustments(prior, 2.0, 3)[:, None]
-    objective(output(experts[:, None]), Batch(experts, GOLDEN_LOGIT_LABELS, GOLDEN_LOGIT_LABELS, GOLDEN_LOGIT_LABELS))
+    objective(output(experts[:, None]), batch("rows", 1, GOLDEN_LOGIT_LABELS))
     torch.testing.assert_close(objective.carried_log_prior, (prior + 2 * reversed_log_prior(prior)) / 3)
     balanced = experts.mean(0) - objective.carried_log_prior
     torch.testing.assert_close(balanced.softmax(-1), likelihood.softmax(-1))
@@ -115,10 +116,10 @@ def test_the_number_of_experts_is_saved_and_learnt_only_while_training() -> None
     objective, labels = SADE(GOLDEN_COUNTS, Rows(3)), GOLDEN_LOGIT_LABELS
     out = output(GOLDEN_LOGITS.float()[None, None].expand(3, -1, -1, -1))
     objective.eval()
-    objective(out, Batch(out.logits, labels, labels, labels))
+    objective(out, batch("rows", 1, labels))
     assert objective.experts == 1
     objective.train()
-    objective(out, Batch(out.logits, labels, labels, labels))
+    objective(out, batch("rows", 1, labels))
     again = SADE(GOLDEN_COUNTS, Rows(3))
     again.load_state_dict(objective.state_dict())
     torch.testing.assert_close(again.carried_log_prior, objective.carried_log_prior)

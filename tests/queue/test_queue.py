@@ -134,10 +134,25 @@ def test_slots_that_are_loaded_lay_out_the_queue() -> None:
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("slots", [[2, 0], [[1, 2]], [-1]])
+@pytest.mark.parametrize("slots", [[2, 0], [[1, 2]], [-1], [1.5, 2.0], []])
 def test_a_class_without_a_slot_is_refused(slots: list[int]) -> None:
     with pytest.raises(TailwiseError, match="at least one slot"):
         ClassQueue(torch.tensor(slots), 4)
+
+
+def test_slots_may_be_a_list_and_keys_have_a_width() -> None:
+    assert ClassQueue([2, 3], 4).slots.tolist() == [2, 3]
+    for make in (lambda: ClassQueue([2, 3], 0), lambda: FifoQueue(5, 0, 2)):
+        with pytest.raises(TailwiseError, match=r"queue: 5 slots of width 0; give .* the width of the keys"):
+            make()
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_arrays_are_refused(which: int) -> None:
+    pushed = [torch.zeros(1, 2), torch.zeros(1).long(), torch.zeros(1).long()]
+    pushed[which] = pushed[which].numpy()
+    with pytest.raises(TailwiseError, match=r"queue: pushed a ndarray; give tensors, torch.as_tensor"):
+        ClassQueue([3], 2).push(*pushed)
 
 
 @given(st.integers(1, 7), st.lists(st.lists(st.sampled_from([IGNORE, 0, 1, 2, 3]), max_size=9), max_size=6))

@@ -1,0 +1,39 @@
+"""Options of an objective, by any name that counts have, and refused in the name of the class that was asked for."""
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from difflib import get_close_matches
+from typing import ParamSpec
+
+from tailwise.counts import ALIASES, with_aliases
+from tailwise.types import TailwiseError
+
+P = ParamSpec("P")
+
+
+def with_options(init: Callable[P, None]) -> Callable[P, None]:
+    """A constructor that takes ``counts`` by other names, and refuses an unknown option in the name of the class it makes."""
+    aliased = with_aliases(init)
+
+    @functools.wraps(init)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        cls = type(args[0])
+        if cls.__init__ is call:  # and not that of a base, which is called by it
+            _refuse_unknown(cls, kwargs)
+        aliased(*args, **kwargs)
+
+    return call
+
+
+def _refuse_unknown(cls: type, given: Collection[str]) -> None:
+    known: list[str] = []
+    for base in (base for base in cls.__mro__ if "__init__" in vars(base)):
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        known += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break  # what it does not know, nobody does
+    for name in (name for name in given if name not in (*known, *ALIASES)):
+        near = get_close_matches(name, known, 1)
+        advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(known[3:]) or 'none'}"
+        raise TailwiseError(f"{cls.__name__}: no option {name!r}; {advice}")
