@@ -30,12 +30,13 @@ def predict_parser() -> Parser:
     add("paths", metavar="PATH", nargs="*", help="images, folders of them at any depth, or a .csv with a column path")
     add("--out", metavar="OUT", required=True, help="a .csv, .jsonl or .parquet file; of a run for pixels a folder")
     add = parser.add_argument_group("runs that classify images").add_argument
-    add("--top", metavar="K", type=int, help="the K likeliest classes of each image; default 1")
-    add("--prior", metavar="P", help="expected class shares: uniform (default), train, estimate, or FILE.csv (class,share)")
+    add("--top", metavar="K", type=int, help="the K likeliest classes of each image; default 1, of several labels none")
+    add("--prior", metavar="P", help="class shares: uniform (default; of several labels train), train, estimate, FILE.csv (class,share)")
     add("--per-group", metavar="COLUMN", nargs="?", const="", help="estimate for each folder, or by a column of the .csv")
     add("--sets", metavar="S", nargs="?", const=0.9, type=float, help="sets that hold the true class so often; 0.9")
     add("--abstain", metavar="R", nargs="?", const=0.05, type=float, help="mark what looks like no class; false alarms 0.05")
     add("--batch", metavar="N", type=int, help="images at once; default 64")
+    add("--overwrite", action="store_true", default=None, help="replace the file that --out names")
     add = parser.add_argument_group("runs that label pixels").add_argument
     add("--no-overlay", dest="overlay", action="store_false", default=None, help="masks only")
     add("--window", metavar="HxW", help="what the model sees at once, 512x512, or whole; default: the run's")
@@ -82,7 +83,9 @@ def _classify(run: str, paths: list[str], out: str, options: dict[str, Any]) -> 
 
     if "per_group" in options:
         listed = [path for path in paths if Path(path).suffix.lower() == ".csv"]
-        options["per_group"] = options["per_group"] or ("group" if listed else "folder")
+        if (column := options["per_group"]) and not listed:
+            raise TailwiseError(f"predict: --per-group {column} is a column of a .csv, and none was given; leave {column} out")
+        options["per_group"] = column or ("group" if listed else "folder")
         options.setdefault("prior", "estimate")
     done = classify(run, paths, out, **options)
     print(f"{done.images} images in {done.out}, {done.summary}")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tailwise.data.checks import problem_of
 from tailwise.data.source import Encoded
 from tailwise.data.views import MultiView, Normalisation, multi_view
 from tailwise.files import write_whole
@@ -54,14 +55,15 @@ def classify(
     sets: float | None = None,
     abstain: float | None = None,
     batch: int = 64,
+    overwrite: bool = False,
 ) -> Classified:
     """Classify images with a finished run; see `tailwise.predict.inputs.inputs` for ``paths``.
 
     ``out`` is a .csv, .jsonl or .parquet file with a row for each image, in their order: path, group (with ``per_group``),
     class and probability, class_2 and probability_2 … up to ``top``, and the columns of what is asked for. Of a multi-label
     run: path; labels, the classes whose probability is at least one half, the likeliest first; probabilities, theirs; and
-    with ``top`` the likeliest classes whatever their probability. Beside it, ``NAME.about.json`` says under which prior,
-    with which calibration and thresholds; ``NAME.skipped.csv`` lists what could not be read. Logits are kept in
+    with ``top`` the likeliest classes whatever their probability. Beside it, ``OUT.about.json`` says under which prior,
+    with which calibration and thresholds; ``OUT.skipped.csv`` lists what could not be read. Logits are kept in
     ``OUT.part`` until all is written, so the same call goes on where a killed one stopped.
 
     - ``top``: by default 1, and of a multi-label run none.
@@ -73,15 +75,17 @@ def classify(
       predicted is always in it, and a class of share 0 never.
     - ``abstain``: share of false alarms; the column ``abstain`` marks images that look like no class, see
       `tailwise.conformal.least_energy`.
-    - ``batch``: images that the network sees at once.
+    - ``batch``: images that the network sees at once. ``overwrite``: replace an ``out`` that is there.
 
     Uses a GPU where there is one. Raises `TailwiseError` for a run that segments pixels, for what cannot be had from this
-    run, paths without an image or not one that can be read, an output that would replace an input, and a full disk.
+    run, paths without an image or not one that can be read, an output that is there, and a full disk.
     """
     target = Path(out)
     tables.writer(target)
     if (least := min(1 if top is None else top, batch)) < 1:
         raise TailwiseError(f"predict: top and batch must be at least 1, got {least}")
+    if target.exists() and not overwrite:
+        raise TailwiseError(f"predict: {target} exists already; choose another --out, or pass --overwrite")
     model = Saved(run).eval()
     answering = _answering(run, model.about, Wishes(top, None if prior is None else str(prior), per_group, sets, abstain))
     listed = inputs(paths, per_group)
@@ -150,7 +154,7 @@ def _ahead(
         try:
             return view.of(Encoded([one.path]), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
         except TailwiseError as error:
-            return str(error)
+            return problem_of(error.__cause__ if isinstance(error.__cause__, Exception) else error)
 
     starts = range(done, len(listed), batch)
     coming = [pool.submit(read, one) for one in listed[done : done + batch]]
@@ -161,7 +165,7 @@ def _ahead(
 
 def _beside(out: Path) -> tuple[Path, Path]:
     """Where it is said how a table came about, and what is not in it."""
-    return out.with_name(f"{out.stem}.about.json"), out.with_name(f"{out.stem}.skipped.csv")
+    return out.with_name(f"{out.name}.about.json"), out.with_name(f"{out.name}.skipped.csv")
 
 
 def _write(out: Path, answering: Answering, listed: Sequence[Input], store: Store) -> Classified:
@@ -169,7 +173,9 @@ def _write(out: Path, answering: Answering, listed: Sequence[Input], store: Stor
     problems = store.problems()
     skipped = tuple((listed[i].path, problem) for i, problem in sorted(problems.items()))
     if len(skipped) == len(listed):
-        raise TailwiseError(f"predict: none of the {len(listed)} images can be read; the first: {skipped[0][1]}")
+        store.remove()
+        first, problem = skipped[0]
+        raise TailwiseError(f"predict: none of the {len(listed)} images can be read; the first: {first} ({problem})")
     logits, groups = store.logits(), [one.group for one in listed]
     answering.meet(logits, groups)
     about, unread = _beside(out)

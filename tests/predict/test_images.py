@@ -15,7 +15,7 @@ from tailwise.types import TailwiseError
 
 
 def said(out: Path) -> dict[str, Any]:
-    return json.loads(out.with_name(f"{out.stem}.about.json").read_text())
+    return json.loads(out.with_name(f"{out.name}.about.json").read_text())
 
 
 def table(out: Path) -> list[dict[str, str]]:
@@ -45,14 +45,17 @@ def test_a_folder_becomes_a_table(run: Path, photos: Path, tmp_path: Path, capsy
     assert about["columns"] == list(rows[0])
     (lost,) = table(done.unread)
     assert lost["path"].endswith("broken.jpg")
-    assert "cannot be read" in lost["problem"]
+    assert lost["problem"] in ("not an image", "truncated")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("out")) == [
-        "out.about.json",
         "out.csv",
-        "out.skipped.csv",
+        "out.csv.about.json",
+        "out.csv.skipped.csv",
     ]
     assert capsys.readouterr().err.splitlines()[-1] == "11 of 11 images"
-    classify(run, [photos / "b"], out)
+    with pytest.raises(TailwiseError, match=r"out\.csv exists already; choose another --out, or pass --overwrite"):
+        classify(run, [photos / "b"], out)
+    assert done.unread.exists()
+    classify(run, [photos / "b"], out, overwrite=True)
     assert not done.unread.exists()  # of the last time
 
 
@@ -92,7 +95,7 @@ def test_a_killed_job_goes_on_and_gives_the_same_file(
     monkeypatch.setattr(Colours, "stop", staticmethod(lambda batches: None))
     classify(run, [photos], cut, prior="estimate", per_group="folder", sets=0.9, batch=3)
     assert made[-1].seen == made[0].seen[2:]  # nothing is looked at twice
-    for end in (".csv", ".about.json", ".skipped.csv"):
+    for end in (".csv", ".csv.about.json", ".csv.skipped.csv"):
         assert (tmp_path / f"whole{end}").read_bytes() == (tmp_path / f"cut{end}").read_bytes()
     assert not (tmp_path / "cut.csv.part").exists()
 
@@ -125,7 +128,7 @@ def test_priors_move_the_answers(run: Path, tmp_path: Path) -> None:
     (tmp_path / "prior.csv").write_text('share,class\n0,red\n3,green\n1,"=blue, or\nnot"\n')
 
     def shares(prior: str) -> list[float]:
-        classify(run, [photos], out, top=3, prior=prior)
+        classify(run, [photos], out, top=3, prior=prior, overwrite=True)
         rows = [{row[f"class{k}"]: float(row[f"probability{k}"]) for k in ("", "_2", "_3")} for row in table(out)]
         return [sum(row[name] for row in rows) / len(rows) for name in ("red", "green", "'=blue, or\nnot")]
 
@@ -139,7 +142,7 @@ def test_priors_move_the_answers(run: Path, tmp_path: Path) -> None:
     for table_ in (found["shares"], found["bbse"]):
         assert sum(row["share"] for row in table_.values()) == pytest.approx(1, abs=1e-4)
         assert all(0 <= row["low"] <= row["high"] <= 1 for row in table_.values())
-    assert classify(run, [photos], out, prior=tmp_path / "prior.csv").summary.startswith("under the prior of ")
+    assert classify(run, [photos], out, prior=tmp_path / "prior.csv", overwrite=True).summary.startswith("under the prior of ")
     assert said(out)["prior"]["shares"] == {"red": 0, "green": 0.75, NAMES[2]: 0.25}
 
 
@@ -157,7 +160,7 @@ def test_every_group_has_its_own_prior(run: Path, tmp_path: Path) -> None:
     listing = tmp_path / "list.csv"
     files = sorted((tmp_path / "in").rglob("*.png"))
     listing.write_text("path,site\n" + "".join(f"{file},{file.parent.name}\n" for file in files))
-    classify(run, [listing], out, prior="estimate", per_group="site")
+    classify(run, [listing], out, prior="estimate", per_group="site", overwrite=True)
     assert said(out)["prior"]["groups"]["north"]["shares"] == north
 
 
@@ -175,10 +178,10 @@ def test_sets_hold_the_likely_classes_and_strange_images_are_marked(run: Path, t
     basis = dict.fromkeys(("many", "medium", "few", "all", "none"), 0) | {"class": 3}
     assert said(out)["sets"] == {"coverage": 0.9, "thresholds_from": basis}
     assert said(out)["abstain"]["false_alarms_on_validation"]["all"] <= 0.05 + 1e-9
-    classify(run, [tmp_path / "in"], out, sets=0.2)
+    classify(run, [tmp_path / "in"], out, sets=0.2, overwrite=True)
     assert [len(row["set"]) for row in read(out)] == [1, 1, 1]  # where no class reaches its threshold, the best is there
     (tmp_path / "prior.csv").write_text('class,share\nred,1\ngreen,0\n"=blue, or\nnot",1\n')
-    classify(run, [tmp_path / "in"], out, sets=0.9, prior=tmp_path / "prior.csv")
+    classify(run, [tmp_path / "in"], out, sets=0.9, prior=tmp_path / "prior.csv", overwrite=True)
     assert not any("green" in row["set"] for row in read(out))
 
 
@@ -199,10 +202,10 @@ def test_nothing_is_replaced_unseen(run: Path, photos: Path, tmp_path: Path) -> 
     listing = tmp_path / "list.csv"
     listing.write_text(f"path\n{photos / 'b' / '5, .png'}\n")
     with pytest.raises(TailwiseError, match=r"list\.csv is one of the inputs and would be replaced"):
-        classify(run, [listing], listing)
-    listing.rename(tmp_path / "list.skipped.csv")
-    with pytest.raises(TailwiseError, match=r"list\.skipped\.csv is one of the inputs"):
-        classify(run, [tmp_path / "list.skipped.csv"], tmp_path / "list.csv")
+        classify(run, [listing], listing, overwrite=True)
+    listing.rename(tmp_path / "list.csv.skipped.csv")
+    with pytest.raises(TailwiseError, match=r"list\.csv\.skipped\.csv is one of the inputs"):
+        classify(run, [tmp_path / "list.csv.skipped.csv"], tmp_path / "list.csv")
     assert not (tmp_path / "list.csv.part").exists()
 
 

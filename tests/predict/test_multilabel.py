@@ -98,7 +98,7 @@ def test_a_folder_becomes_a_table_of_labels(run: Path, photos: Path, tmp_path: P
     assert [Path(row["path"]).name for row in rows] == [f"{i:02}.png" for i in range(12)]
     check(rows, wanted(run, photos, TRAIN))
     assert len({len(row["labels"]) for row in rows}) >= 3  # images with few labels and with many, or this shows little
-    about = json.loads((tmp_path / "out.about.json").read_text())
+    about = json.loads((tmp_path / "out.jsonl.about.json").read_text())
     assert about["prior"]["kind"] == "train"
     assert about["prior"]["shares"] == pytest.approx(dict(zip(NAMES, [0.6, 0.2, 0.05, 0.45, 0], strict=True)), abs=1e-6)
     assert about["columns"] == ["path", "labels", "probabilities"]
@@ -118,11 +118,11 @@ def test_other_priors(run: Path, photos: Path, tmp_path: Path) -> None:
     assert done.summary == "under a uniform prior (every class in half of the images); not calibrated"
     check(read(out), wanted(run, photos, [0.0] * 5))
     file.write_text('class,share\nlion,0.9\n=zebra,0.8\noryx,0.7\n"grass, tall",0.01\naardwolf,1\n')  # more than one in sum
-    done = classify(run, [photos], out, prior=file)
+    done = classify(run, [photos], out, prior=file, overwrite=True)
     assert done.summary == f"under the prior of {file}; not calibrated"
     check(read(out), wanted(run, photos, log_odds([0.9, 0.8, 0.7, 0.01, 0.5])))
     file.write_text('class,share\nlion,0\n=zebra,1\noryx,0.7\n"grass, tall",0.01\naardwolf,1\n')
-    classify(run, [photos], out, prior=file)
+    classify(run, [photos], out, prior=file, overwrite=True)
     for row in read(out):
         assert "lion" not in row["labels"]
         assert dict(zip(row["labels"], row["probabilities"], strict=True))["=zebra"] == 1
@@ -170,7 +170,7 @@ def test_a_killed_job_goes_on_under_another_prior(
         classify(run, [photos], cut, batch=4)
     classify(run, [photos], cut, prior="uniform", batch=4)
     assert seen == [4, 4, 4, 4]  # nothing is looked at twice; nobody can read the thirteenth
-    for end in (".csv", ".about.json", ".skipped.csv"):
+    for end in (".csv", ".csv.about.json", ".csv.skipped.csv"):
         assert (tmp_path / f"whole{end}").read_bytes() == (tmp_path / f"cut{end}").read_bytes()
 
 
