@@ -120,6 +120,8 @@ def from_labels(labels: Any, classes: int | Sequence[Any]) -> Tensor:
     ``classes`` is how many classes there are, for labels 0..C-1; or their names in the order of the model's outputs, for
     labels that are names. Labels equal to IGNORE are not counted. Raises `TailwiseError` for any other label.
     """
+    if isinstance(labels, Mapping):
+        raise TailwiseError("labels: a mapping has counts, not labels; use counts.as_counts(mapping, classes=names)")
     if not isinstance(classes, int | np.integer):
         number, values = {name: c for c, name in enumerate(classes)}, np.asarray(labels).tolist()
         if strange := set(values) - set(number):

@@ -283,3 +283,8 @@ def test_thirds_follow_the_counts_not_the_order() -> None:
 @given(st.lists(st.integers(0, 5), max_size=6))
 def test_turns_count_up_within_each_group(sizes: list[int]) -> None:
     assert turns(torch.tensor(sizes, dtype=torch.int64)).tolist() == [i for n in sizes for i in range(n)]
+
+
+def test_a_mapping_is_no_label_vector() -> None:
+    with pytest.raises(TailwiseError, match=r"use counts\.as_counts"):
+        from_labels({"fox": 20, "elk": 40}, classes=["elk", "fox"])

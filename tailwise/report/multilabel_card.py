@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from tailwise.report.figures import MULTILABEL, SHARES
-from tailwise.report.text import NO_PRIOR, NOT_AVAILABLE, best_epoch, counted, heading, listed, percent, row, worst
+from tailwise.report.text import NOT_AVAILABLE, best_epoch, counted, heading, listed, percent, row, worst
 
 
 def card(result: Mapping[str, Any]) -> str:
     """One run in full, from its result block: its figures, then every class, or the ten of lowest AP where they are many.
 
-    F1 and the labels that are predicted are at probability 1/2 of the deployed logits, and once more, after ``post-hoc``,
-    where the training frequencies are taken away. Average precision has no threshold and does not change by it.
+    F1 and the labels that are predicted are at probability 1/2 as `tailwise predict` gives it, for classes as frequent as in
+    training, and once more for classes on half of the images. Average precision has no threshold and does not change by it.
     """
-    shipped, post_hoc, gap, labels = result.get("shipped"), result["post_hoc"], result["gap"], result["labels_per_image"]
+    post_hoc, gap, labels = result["post_hoc"], result["gap"], result["labels_per_image"]
     facts = {
         "test images": str(result["n_test"]),
         "mAP": percent(result["map"]),
@@ -23,8 +23,7 @@ def card(result: Mapping[str, Any]) -> str:
         "F1": _f1(result),
         "labels per image": "   ".join(f"{name} {n:.2f}" for name, n in labels.items() if n is not None),
         "train - test gap": row({"mAP": gap["map"], **{group: gap[group] for group in SHARES}}, "+") if gap else NOT_AVAILABLE,
-        "post-hoc": _named(post_hoc) if post_hoc else NO_PRIOR,
-        "as predict answers": _named(shipped) + ", for the training prior" if shipped else NOT_AVAILABLE,
+        "--prior uniform": _named(post_hoc) if post_hoc else NOT_AVAILABLE,
         **best_epoch(result, MULTILABEL),
     }
     return "\n".join([*heading(result), *listed(facts), "", counted(result, MULTILABEL)]) + "\n"

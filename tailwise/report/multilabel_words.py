@@ -37,25 +37,23 @@ def summary(result: Result) -> list[str]:
 def thresholds(result: Result) -> dict[str, Any]:
     """What a threshold does: a sentence, and a table with a row for each kind of logits."""
     labels, post_hoc = result["labels_per_image"], result.get("post_hoc")
-    blocks = {"as deployed": {**result, "predicted": labels["predicted"]}}
+    blocks = {"as in training (predict)": {**result, "predicted": labels["predicted"]}}
     said = (
         "AP compares orders and has no threshold. F1 has one: a class is named where its probability is above 1/2. Macro-F1 is "
-        "the mean over classes, micro-F1 that of all labels together."
+        "the mean over classes, micro-F1 that of all labels together. By default tailwise predict answers for classes as "
+        "frequent as in training."
     )
-    if shipped := result.get("shipped"):
-        blocks["training prior (predict)"] = shipped
-        said += " By default tailwise predict answers for classes as frequent as in training."
     if post_hoc:
-        blocks["adjusted"] = post_hoc
+        blocks["each on half of the images"] = post_hoc
         said += (
-            " The deployed logits carry how frequent each class was in training. Adjusted, they judge every class as if half "
-            "of the images had it, so rare ones are named sooner; AP stays the same."
+            " With --prior uniform every class is judged as if half of the images had it, so rare ones are named sooner; AP "
+            "stays the same."
         )
     return {
         "note": said,
         "caption": f"At probability 1/2, F1 in %; test images have {labels['test']:.2f} labels, training images "
         f"{labels['train']:.2f}.",
-        "columns": ["logits", "macro-F1", "micro-F1", "labels named per image"],
+        "columns": ["classes are", "macro-F1", "micro-F1", "labels named per image"],
         "rows": [
             [name, percent(block["macro_f1"]), percent(block["micro_f1"]), f"{block['predicted']:.2f}"]
             for name, block in blocks.items()
@@ -89,7 +87,7 @@ def _of_ranking(result: Result) -> list[str]:
 
 def _of_threshold(result: Result) -> list[str]:
     found, labels, post_hoc = [], result["labels_per_image"], result.get("post_hoc")
-    told = result.get("shipped") or {**result, "predicted": labels["predicted"]}  # what users get by default
+    told = {**result, "predicted": labels["predicted"]}
     tested = [row for row in result["per_class"] if row["test"]]
     if never := [row["name"] for row in tested if row["recall"] == 0]:
         found.append(
@@ -104,8 +102,8 @@ def _of_threshold(result: Result) -> list[str]:
         )
     if post_hoc and post_hoc["macro_f1"] is not None and post_hoc["macro_f1"] - (told["macro_f1"] or 0) > GAIN:
         found.append(
-            f"At probability 1/2 rare classes are named too seldom: adjusted to classes on half of the images, macro-F1 is "
-            f"{percent(post_hoc['macro_f1'])} % (by default {percent(told['macro_f1'])} %) and micro-F1 "
+            "At probability 1/2 rare classes are named too seldom: with --prior uniform, classes on half of the images, macro-F1 "
+            f"is {percent(post_hoc['macro_f1'])} % (by default {percent(told['macro_f1'])} %) and micro-F1 "
             f"{percent(post_hoc['micro_f1'])} % ({percent(told['micro_f1'])} %)."
         )
     return found

@@ -77,7 +77,7 @@ def untested(classes: Sequence[Result]) -> str:
 
 def _curves(log: Log, figure: str, title: str) -> list[Any]:
     titles = {"loss_epoch": "Training loss", f"val_{figure}": f"{title}, validation", f"test_{figure}": f"{title}, test"}
-    found = {key: [(row["epoch"] + 1, row[key]) for row in log if key in row and row[key] == row[key]] for key in titles}
+    found = {key: [(row["epoch"] + 1, row[key]) for row in log if row.get(key) is not None] for key in titles}
     return [
         charts.curve(values, titles[key], 2 if key == "loss_epoch" else 0, share=key != "loss_epoch")
         for key, values in found.items()

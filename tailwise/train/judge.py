@@ -1,6 +1,8 @@
 """The end of every run: its model, as it will be loaded by its users, judged on the test split."""
 
+import math
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import torch
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Recipe
 from tailwise.train.run import RESULT, Run
+from tailwise.types import TailwiseError
 
 PAGE = "report.html"
 
@@ -40,6 +43,8 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, f
     try:
         judged.draw(run.path / PAGE, figures, run)
     except Exception as error:  # a page that cannot be drawn loses nobody a result
+        if not isinstance(error, OSError | TailwiseError):
+            traceback.print_exc()  # a mistake of ours
         advice = f"the result is whole; draw it again with `tailwise evaluate {run.path}`"
         print(f"{run.path / PAGE}: could not be drawn ({error}); {advice}", file=sys.stderr)
     return figures
@@ -53,7 +58,8 @@ def _tail(recipe: Recipe) -> str:
 
 
 def _best(run: Run, figure: str) -> dict[str, Any] | None:
-    looks = [(row[f"val_{figure}"], row["epoch"]) for row in run.metrics() if f"val_{figure}" in row]
+    found = [(row.get(f"val_{figure}"), row["epoch"]) for row in run.metrics() if f"val_{figure}" in row]
+    looks = [(value, epoch) for value, epoch in found if value is not None and math.isfinite(value)]  # NaN: nothing to judge by
     if not looks:
         return None
     value, epoch = max(looks)

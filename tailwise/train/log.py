@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import sys
 import time
@@ -105,7 +106,9 @@ def _mlflow(folder: Path) -> Logger:
     return MLFlowLogger(experiment, run_name=folder.name, tracking_uri=where)
 
 
-def _plain(value: float) -> float | int:
+def _plain(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None  # JSON has no other word for what is not a number
     return int(value) if float(value).is_integer() else round(float(value), 6)
 
 

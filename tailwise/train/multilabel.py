@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tailwise.counts import absent, shot_groups
 from tailwise.data.samplers import Shuffled
-from tailwise.evaluate import UNIFORM, collect
+from tailwise.evaluate import collect
 from tailwise.losses import Objective
 from tailwise.losses.binary_cross_entropy import MultiLabel, log_odds
 from tailwise.metrics import average_precisions, group_mean, multilabel_summary
@@ -81,9 +81,9 @@ class PreparedMultiLabel(PreparedImages):
     def judge(self, model: Network, about: Mapping[str, Any], engine: Engine) -> Judged:
         """`metrics.multilabel_summary` of the test images, and what is compared with it.
 
-        Precision, recall and F1 are at a probability of one half, of the logits as they are; ``shipped`` are theirs where each
-        class is as frequent as in training, ``post_hoc`` where it is in half of the images. ``gap`` is average precision on
-        training images without augmentation less that on test images.
+        Precision, recall and F1 are at a probability of one half as `tailwise predict` gives it, for classes as frequent as in
+        training; ``post_hoc`` are theirs where each class is in half of the images. ``gap`` is average precision on training
+        images without augmentation less that on test images.
         """
         from tailwise.report import multilabel
 
@@ -91,7 +91,9 @@ class PreparedMultiLabel(PreparedImages):
         if not bool(logits.isfinite().all()):
             raise TailwiseError("judge: some logits are not finite; the model diverged, judge an earlier checkpoint")
         summary = multilabel_summary(logits, targets, self.counts)
-        called = thresholded(logits, targets)
+        carried = torch.tensor(about["carried_log_prior"])
+        told = carried - log_odds(self.counts, len(self.train.labels))  # what `tailwise predict` takes away by default
+        called = thresholded(logits, targets, self._limit(told))
         keys, tested = ("precision", "recall", "f1"), self.test.counts(len(self.names)).tolist()
         columns = [self.names, self.counts.tolist(), tested, summary.pop("ap"), *(called[key] for key in keys)]
         rows = [dict(zip(("name", "train", "test", "ap", *keys), row, strict=True)) for row in zip(*columns, strict=True)]
@@ -110,10 +112,11 @@ class PreparedMultiLabel(PreparedImages):
                 "predicted": called["predicted"],
             },
             "gap": self._gap(average_precisions(logits, targets), model, engine),
-            "shipped": self._shipped(logits, targets, torch.tensor(about["carried_log_prior"])),
-            "post_hoc": self._post_hoc(logits, targets, torch.tensor(about["carried_log_prior"])),
+            "post_hoc": {
+                k: v for k, v in thresholded(logits, targets, self._limit(carried)).items() if not isinstance(v, list)
+            },
         }
-        scored = multilabel.Scored(logits, targets > 0, self.test.images)
+        scored = multilabel.Scored(logits - told.to(logits), targets > 0, self.test.images)
         return Judged(figures, lambda page, whole, run: multilabel.write(page, whole, scored, run.metrics(), run.manifest))
 
     def _gap(self, tested: Tensor, model: Network, engine: Engine) -> dict[str, float | None]:
@@ -122,17 +125,6 @@ class PreparedMultiLabel(PreparedImages):
         masks |= {GROUPS[name]: mask for name, mask in shot_groups(self.counts).items()}
         return {name: group_mean(gap, mask) for name, mask in masks.items()}
 
-    def _shipped(self, logits: Tensor, targets: Tensor, carried: Tensor) -> dict[str, Any]:
-        """What `tailwise predict` answers by default: probabilities of the training population."""
-        odds = log_odds(self.counts, len(self.train.labels))
-        return self._called(logits, targets, carried - odds)
-
-    def _called(self, logits: Tensor, targets: Tensor, limit: Tensor) -> dict[str, Any]:
-        """What calling the classes above a limit (C,) amounts to, never one that training lacked."""
-        limit = limit.masked_fill(absent(self.counts), torch.inf).to(logits)
-        return {key: value for key, value in thresholded(logits, targets, limit).items() if not isinstance(value, list)}
-
-    def _post_hoc(self, logits: Tensor, targets: Tensor, carried: Tensor) -> dict[str, Any] | None:
-        if float(carried.abs().max()) < UNIFORM:
-            return None
-        return self._called(logits, targets, carried)
+    def _limit(self, shift: Tensor) -> Tensor:
+        """Logits (C,) above which a class is called, once ``shift`` is taken away; one that training lacked is never called."""
+        return shift.masked_fill(absent(self.counts), torch.inf).float()

@@ -13,7 +13,10 @@ from tailwise.train.explain import nearest
 from tailwise.train.run import RECIPE, Run
 from tailwise.types import TailwiseError
 
-SETTLED = ("batch_size", "data.image_size", "data.views", "model.backbone", "model.decoder", "model.classifier")
+SETTLED = (
+    *("batch_size", "model.backbone", "model.decoder", "model.classifier"),
+    *("data.image_size", "data.normalisation", "data.views", "objective.init_args.samples"),
+)
 """What a recipe may leave open and a run has decided (`tailwise.train.settle`)."""
 
 

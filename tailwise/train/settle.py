@@ -28,7 +28,7 @@ def first_choice(words: Sequence[str]) -> dict[str, Any]:
         return {}
     source = next((word.partition("=")[2] for word in words if word.startswith("--data.source=")), "")
     several = {"class_path": multilabel.OBJECTIVE, "init_args": {"tau": multilabel.TAU}}
-    return {"objective": several if lists_several(Path(source)) else {"class_path": "LogitAdjusted"}}
+    return {"objective": several if lists_several(Path(source).expanduser()) else {"class_path": "LogitAdjusted"}}
 
 
 def unsaid(record: Namespace, words: Sequence[str], prepared: Prepared) -> tuple[Namespace, Prepared, tuple[Choice, ...]]:

@@ -30,11 +30,8 @@ def test_every_figure_is_on_the_card() -> None:
     labels = block["labels_per_image"]
     assert found["labels per image"] == f"train 1.75   test {labels['test']:.2f}   predicted {labels['predicted']:.2f}"
     assert found["train - test gap"] == "mAP +10.0   head +10.0   medium +10.0   tail +10.0"
-    assert found["post-hoc"].startswith(f"macro {percent(block['post_hoc']['macro_f1'])}   micro ")
-    assert found["post-hoc"].endswith(f"labels per image {block['post_hoc']['predicted']:.2f}")
-    told = block["shipped"]
-    assert found["as predict answers"].startswith(f"macro {percent(told['macro_f1'])}   micro {percent(told['micro_f1'])}")
-    assert found["as predict answers"].endswith(f"labels per image {told['predicted']:.2f}, for the training prior")
+    assert found["--prior uniform"].startswith(f"macro {percent(block['post_hoc']['macro_f1'])}   micro ")
+    assert found["--prior uniform"].endswith(f"labels per image {block['post_hoc']['predicted']:.2f}")
     assert found["best epoch"] == "50.0 at epoch 4 on val, not the result"
     row = block["per_class"][0]
     assert found["class 0"].split() == [
@@ -47,10 +44,8 @@ def test_every_figure_is_on_the_card() -> None:
 
 def test_what_is_not_there_reads_so() -> None:
     block, _ = labelled(COUNTS)
-    del block["shipped"]  # as older runs
     found = lines(card(block | {"gap": None, "post_hoc": None, "best_epoch": None, "worst": None}))
-    assert found["train - test gap"] == found["worst class"] == found["as predict answers"] == "n/a"
-    assert found["post-hoc"] == "n/a (the logits carry no prior)"
+    assert found["train - test gap"] == found["worst class"] == found["--prior uniform"] == "n/a"
     assert "best epoch" not in found
 
 

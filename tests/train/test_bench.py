@@ -168,7 +168,7 @@ def test_a_result_that_is_none_fails_alone(tmp_path: Path) -> None:
     bench(recipes, seeds=[0], out=tmp_path / "out", overrides=ENGINE)
     (tmp_path / "out" / "broken" / "0" / "result.json").write_text("{}", encoding="utf-8")
     broken, good = bench(recipes, seeds=[0], out=tmp_path / "out", overrides=ENGINE)
-    assert "result.json: not a result (no balanced in it); delete it" in broken.failures[0]
+    assert "result.json: not a result (no balanced in it); `tailwise evaluate" in broken.failures[0]
     assert len(good.results) == 1
 
 

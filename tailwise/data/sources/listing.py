@@ -95,6 +95,8 @@ def lists_several(path: Path) -> bool:
 
 
 def _row(where: str, line: int, cells: dict[str, str | None]) -> Row:
+    if None in cells:
+        raise TailwiseError(f"{where}: more cells than columns; put a cell that holds a comma into quotes")
     grouping = next((name for name in GROUPS if name in cells), "group")
     given = {name: (cells[name] or "").strip() for name in ("path", "label", "split", grouping) if name in cells}
     for name, value in given.items():
@@ -121,7 +123,7 @@ def _text(path: Path) -> str:
 def _open(path: Path, rows: Sequence[Row], strict: bool, issues_path: str | Path | None, several: bool) -> Source:
     if not any(row.split == "train" for row in rows):
         raise TailwiseError(f"{path}: no training images in it; write one line for each image")
-    names, number = _classes(path, rows)
+    names, number = _classes(path, rows, several)
     samples: dict[str, list[Sample]] = {split: [] for split in dict.fromkeys(["train", *(row.split for row in rows)])}
     for row in rows:
         classes = frozenset(number[label] for label in row.labels)
@@ -129,11 +131,20 @@ def _open(path: Path, rows: Sequence[Row], strict: bool, issues_path: str | Path
     return examine(str(path), names, samples, strict=strict, issues_path=issues_path)
 
 
-def _classes(path: Path, rows: Sequence[Row]) -> tuple[list[str], dict[str, int]]:
+def _other_separator(given: Sequence[tuple[Row, str]]) -> tuple[Row, str] | None:
+    """A label with a comma or a bar in it, in a list where no image has two labels: then it stands between them."""
+    if len({row.line for row, _ in given}) < len(given):
+        return None
+    return next(((row, label) for row, label in given if "," in label or "|" in label), None)
+
+
+def _classes(path: Path, rows: Sequence[Row], several: bool) -> tuple[list[str], dict[str, int]]:
     """Class names, and the class of each label as it is written."""
     given = [(row, label) for row in rows for label in row.labels]
     if not any(row.split == "train" for row, _ in given):
         raise TailwiseError(f"{path}: no training image has a label; fill some in")
+    if several and (odd := _other_separator(given)):
+        raise TailwiseError(f"{path}, line {odd[0].line}: {odd[1]!r} looks like several labels; put {BETWEEN} between labels")
     whole = [_WHOLE.fullmatch(label) is not None for _, label in given]
     if not any(whole):
         names = sorted({label for _, label in given})

@@ -138,6 +138,9 @@ def test_an_image_listed_twice_with_other_labels_is_a_conflict(tmp_path: Path, p
         ("path,labels\na.png,1;x\n", "line 2: label '1' is not|line 2: label 'x' is not a number"),
         ("path,labels\na.png,0;2\n", "label 2 is out of range"),
         ("path,labels\na.png,x\nb.png,x\n", "fewer than two classes"),
+        ("path,labels\na.png,x,y\nb.png,x\n", "line 2: more cells than columns; put a cell that holds a comma into quotes"),
+        ('path,labels\na.png,"x,y"\nb.png,x\n', "line 2: 'x,y' looks like several labels; put ; between labels"),
+        ("path,labels\na.png,x|y\nb.png,x\n", "'x|y' looks like several labels"),
         ("path,labels,split\na.png,x;y,train\nb.png,z,test\n", "class 'z' is in test but not in train"),
     ],
 )
