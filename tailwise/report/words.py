@@ -84,7 +84,7 @@ def memorised(gap: float | None, what: str) -> list[str]:
 
 def of_training(result: Result, log: Sequence[Mapping[str, Any]], figure: str, called: str) -> list[str]:
     """Whether training ended too early or too late, by the ``figure`` of the looks on a validation split."""
-    looks = [row[f"val_{figure}"] for row in log if f"val_{figure}" in row]
+    looks = [row[f"val_{figure}"] for row in log if row.get(f"val_{figure}") is not None]
     best = result.get("best_epoch")
     if best and looks and best[figure] - looks[-1] > FALLEN:
         return [
