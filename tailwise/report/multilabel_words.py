@@ -102,7 +102,7 @@ def _of_threshold(result: Result) -> list[str]:
         )
     if post_hoc and post_hoc["macro_f1"] is not None and post_hoc["macro_f1"] - (told["macro_f1"] or 0) > GAIN:
         found.append(
-            "At probability 1/2 rare classes are named too seldom: with --prior uniform, each on half of the images, macro-F1 is "
+            "At probability 1/2 rare classes are named too seldom: with --prior uniform macro-F1 is "
             f"{percent(post_hoc['macro_f1'])} % (by default {percent(told['macro_f1'])} %) and micro-F1 "
             f"{percent(post_hoc['micro_f1'])} % ({percent(told['micro_f1'])} %)."
         )
