@@ -1,17 +1,18 @@
 """What it is worth to know, guess or estimate the class shares of the images that a model meets.
 
-python -m benchmarks.target_prior RUN [DATA] [--draws 5] [--images 100] [--json FILE]
+python -m benchmarks.target_prior RUN... [--data SOURCE] [--half even] [--draws 5] [--images 100 0] [--json FILE]
 
-RUN is a finished run that classifies images, best one with a validation split; DATA the source of its test images, by default
-the run's own. Test sets are drawn from the test split with exponentially falling class shares: forward, most images in the
-classes that training has most of, and backward, most in those that it has fewest of. Each is as large as the test split
-allows, and once more with only ``--images`` of it, as of a single site. Model, calibration and held-out samples are the run's;
-the estimates see no label and are those of ``tailwise predict --prior estimate``. Prints one table, as Markdown.
+A RUN is a finished run that classifies images, with a validation split; the source of its test images is by default its own.
+Test sets are drawn from the test split with exponentially falling class shares: forward, most images in the classes that
+training has most of, and backward, most in those that it has fewest of. Each is as large as the test split allows (0), or has
+so many of these images, as of a single site. Model, calibration and held-out samples are the run's; the estimates see no
+label and are those of ``tailwise predict --prior estimate``. With ``--half`` only every second test image is used: settings may
+have been chosen on the others. Prints one table, as Markdown: means over runs and draws, with their standard deviation.
 """
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -25,12 +26,13 @@ from tailwise.counts import absent, log_prior
 from tailwise.data.loader import EvalLoader
 from tailwise.data.longtail import profile
 from tailwise.evaluate import collect
-from tailwise.predict.targets import ADDED
+from tailwise.predict.targets import estimated
 from tailwise.train import needs, parse
 from tailwise.train.prepare import prepare
 from tailwise.train.run import Run
 
-FACTORS = (2, 5, 10, 25, 50)
+FACTORS = (2, 5, 10, 25, 50, 100)
+HALVES = {"both": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
 
 
 def test_logits(run: Run, source: str | None) -> tuple[Tensor, Tensor]:
@@ -63,61 +65,70 @@ def draw(labels: Tensor, counts: Tensor, factor: float, backward: bool, images: 
 def compare(
     free: Tensor, labels: Tensor, counts: Tensor, calibration: calibrate.Calibration, held: conformal.HeldOut | None
 ) -> dict[str, float]:
-    """Error in % of one test set under each prior, and how far the estimates are from its class shares (total variation)."""
-    classes = len(counts)
-    calibrated, predictions = calibration(free), free.argmax(1)
+    """Of one test set, all in %: errors under each prior, total variation of the estimates, intervals that hold the truth."""
+    classes, calibrated, predictions = len(counts), calibration(free), free.argmax(1)
+    names = [str(c) for c in range(classes)]
     truth = labels.bincount(minlength=classes).double() / len(labels)
-    pseudo = torch.ones(classes) * max(ADDED * len(labels), classes) / classes
-    ways: dict[str, Callable[[], Tensor]] = {
-        "uniform": lambda: torch.ones(classes).double() / classes,
-        "train": lambda: log_prior(counts).exp(),
-        "EM": lambda: priors.em(calibrated, pseudo),
-        "EM, no calibration": lambda: priors.em(free, pseudo),
-    }
+    even = torch.ones(classes).double() / classes
+
+    def error(logits: Tensor, shares: Tensor) -> float:
+        return 100 * float(((logits + shares.log()).argmax(1) != labels).double().mean())
+
+    def off(shares: Tensor) -> float:
+        return 100 * float((shares - truth).abs().sum() / 2)
+
+    found = estimated(calibrated, predictions, held, names, counts)
+    raw = estimated(free, predictions, held, names, counts).shares[""]
+    row = {"uniform": error(calibrated, even), "train": error(calibrated, log_prior(counts).exp())}
+    row |= {"estimate": error(calibrated, found.shares[""]), "without calibration": error(free, raw)}
     if held is not None:
-        ways["BBSE"] = lambda: priors.bbse(held.predictions, held.labels, predictions.bincount(minlength=classes))
-    found = {name: way() for name, way in ways.items()} | {"oracle": truth}
-    row = {}
-    for name, shares in found.items():
-        logits = free if name == "EM, no calibration" else calibrated
-        row[name] = 100 * float(((logits + shares.log()).argmax(1) != labels).double().mean())
-    off = {f"{name} off by": float((found[name] - truth).abs().sum() / 2) for name in ("EM", "BBSE") if name in found}
-    return row | off
+        confused = torch.tensor([found.about["bbse"][name]["share"] for name in names])
+        row |= {"BBSE": error(calibrated, confused)}
+    row |= {"true shares": error(calibrated, truth), "estimate off by": off(found.shares[""])}
+    row |= {} if held is None else {"BBSE off by": off(confused)}
+    ends = torch.tensor([[found.about["shares"][name][end] for name in names] for end in ("low", "high")])
+    inside = (ends[0] <= truth) & (truth <= ends[1])
+    return row | {"covered": 100 * float(inside.double().mean()), "width": 100 * float((ends[1] - ends[0]).mean())}
 
 
-def measure(run: Run, source: str | None, draws: int, images: int) -> list[Row]:
-    """A row for each direction, factor and size: means over the draws, with their standard deviation for errors."""
-    free, labels = test_logits(run, source)
-    about, held = run.model().about, conformal.read(run.path)
-    counts, given = torch.tensor(about["train_counts"]), about.get("calibration")
-    calibration = calibrate.IDENTITY
-    if given:
-        calibration = calibrate.Calibration(given["method"], *(torch.tensor(given[key]).double() for key in ("scale", "bias")))
-    rows: list[Row] = []
+def measure(runs: Sequence[Run], source: str | None, half: str, draws: int, sizes: Sequence[int]) -> list[Row]:
+    """A row for each direction, factor and size: means over runs and draws, with their standard deviation for errors."""
     kinds = [("none", 1, False), *((name, f, name == "backward") for name in ("forward", "backward") for f in FACTORS)]
-    for size in (None, images):
-        for direction, factor, backward in kinds:
-            sets = [draw(labels, counts, factor, backward, size, seed) for seed in range(draws)]
-            found = [compare(free[s], labels[s], counts, calibration, held) for s in sets]
-            row: Row = {"test set": direction, "factor": factor, "images": len(sets[0])}
-            for name in found[0]:
-                values = [one[name] for one in found]
-                spread = f" ± {stdev(values):.1f}" if len(values) > 1 and "off" not in name else ""
-                row[name] = f"{mean(values):.3f}" if "off" in name else f"{mean(values):.1f}{spread}"
-            rows.append(row)
+    found: dict[tuple[str, int, int], list[dict[str, float]]] = {}
+    images: dict[tuple[str, int, int], int] = {}
+    for run in runs:
+        free, labels = (whole[HALVES[half]] for whole in test_logits(run, source))
+        about, held = run.model().about, conformal.read(run.path)
+        counts, calibration = torch.tensor(about["train_counts"]), calibrate.stated(about)
+        for size in sizes:
+            for direction, factor, backward in kinds:
+                for seed in range(draws):
+                    some = draw(labels, counts, factor, backward, size or None, seed)
+                    images[direction, factor, size] = len(some)
+                    one = compare(free[some], labels[some], counts, calibration, held)
+                    found.setdefault((direction, factor, size), []).append(one)
+    rows: list[Row] = []
+    for (direction, factor, size), all_ in found.items():
+        row: Row = {"test set": direction, "factor": factor, "images": images[direction, factor, size]}
+        for name in all_[0]:
+            values = [one[name] for one in all_]
+            plain = len(values) < 2 or name in ("covered", "width")
+            row[name] = f"{mean(values):.1f}" if plain else f"{mean(values):.1f} ± {stdev(values):.1f}"
+        rows.append(row)
     return rows
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("data", nargs="?")
+    parser.add_argument("runs", nargs="+")
+    parser.add_argument("--data")
+    parser.add_argument("--half", choices=HALVES, default="both")
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--images", type=int, nargs="+", default=[0, 100])
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    rows = measure(Run(given.run), given.data, given.draws, given.images)
+    rows = measure([Run(run) for run in given.runs], given.data, given.half, given.draws, given.images)
     print(markdown(rows))
     if given.json is not None:
         given.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")

@@ -15,10 +15,10 @@ from tailwise.types import TailwiseError
 FOLDS = 5
 SCALES, BIASES = 0.1, 1.0
 """Prior standard deviations of each class's own log scale and bias in vector scaling; that of log T is 1."""
-ENOUGH = 10
-"""Samples per class, on average, below which vector scaling is not trusted."""
-AT_ONCE = 2**22
-"""Logits that are read at most: more are thinned out, common classes first."""
+ENOUGH, SURE = 10, 2
+"""Samples per class, on average, below which vector scaling is not trusted; and what it takes to distrust it with more."""
+AT_ONCE, SEED = 2**22, 0
+"""Logits that are read at most: more are thinned out, common classes first; and the seed of which samples stay."""
 
 
 class Calibration(NamedTuple):
@@ -48,9 +48,10 @@ def stated(about: Mapping[str, Any]) -> Calibration:
 Method = Callable[[Tensor, Tensor, Tensor], Calibration]
 
 
-def log_shares(labels: Tensor, classes: int) -> Tensor:
-    """log of the class shares (C,) float64 of labels (N,); −inf for a class that does not occur."""
-    return (labels.bincount(minlength=classes).double() / len(labels)).log()
+def log_shares(labels: Tensor, classes: int, weights: Tensor | None = None) -> Tensor:
+    """log of the class shares (C,) float64 of labels (N,) with ``weights`` (N,); −inf for a class that does not occur."""
+    counts = labels.bincount(weights, minlength=classes).double()
+    return (counts / counts.sum()).log()
 
 
 def temperature(logits: Tensor, labels: Tensor, shares: Tensor) -> Calibration:
@@ -109,37 +110,52 @@ def choose(logits: Tensor, labels: Tensor, absent: Tensor | None = None) -> tupl
     """The identity, a temperature or vector scaling, by how well it predicts held-out samples; and the losses that decided it.
 
     Each fifth of the samples, taken in turns from every class, is predicted by what the other four gave; the loss is the
-    mean of −log p_y over samples, at their class shares. The method of least loss is taken; vector scaling only with `ENOUGH`
-    samples a class.
+    mean of −log p_y over samples, at their class shares. With `ENOUGH` samples a class vector scaling is taken, unless it is
+    worse than another by more than `SURE` standard errors of the difference: its priors hold it near the others, the loss
+    hardly sees rare classes, and estimates of class shares need the biases. Else it is the better of the others.
 
     ``absent`` (C,) bool: classes that are never predicted; samples of theirs are left out. Of more than `AT_ONCE` logits
-    some samples are left out too, those of the most frequent classes first. With fewer than two samples or classes
-    nothing can be fitted: the identity, without losses. Raises `TailwiseError` for other logits that are not finite.
+    some samples are left out too, see `thinned`. With fewer than two samples or classes nothing can be fitted: the
+    identity, without losses. Raises `TailwiseError` for other logits that are not finite.
     """
     classes = logits.shape[1]
     present = torch.ones(classes, dtype=torch.bool) if absent is None else ~absent
     usable = present[labels].nonzero()[:, 0]
-    usable = usable[turn(labels[usable]).argsort(stable=True)[: max(AT_ONCE // classes, 1)]]
-    labels, logits = labels[usable], logits[usable][:, present]
+    kept, shares = thinned((present.cumsum(0) - 1)[labels[usable]], int(present.sum()), max(AT_ONCE // classes, 1))
+    labels, logits = (present.cumsum(0) - 1)[labels[usable[kept]]], logits[usable[kept]][:, present]
     if min(logits.shape[1], int((labels.bincount() > 0).sum())) < 2:
         return IDENTITY, {}
     if not bool(logits.isfinite().all()):
         raise TailwiseError("calibrate: some validation logits are not finite; the model diverged, train it again")
-    labels = (present.cumsum(0) - 1)[labels]
     fold = (turn(labels) + labels) % FOLDS  # by class too, so that single samples spread out
-    shares = log_shares(labels, logits.shape[1])
-    totals = {"identity": float(_losses(IDENTITY, logits, labels, shares).mean())}
+    losses = {"identity": _losses(IDENTITY, logits, labels, shares)}
     methods: dict[str, Method] = {"temperature": temperature, "vector": vector}
     for name, method in methods.items():
-        losses = torch.zeros(len(labels)).double()
+        losses[name] = torch.zeros(len(labels)).double()
         for held in (fold == f for f in range(FOLDS)):
             made = IDENTITY if bool(held.all()) else method(logits[~held], labels[~held], shares)
-            losses[held] = _losses(made, logits[held], labels[held], shares)
-        totals[name] = float(losses.mean())
-    allowed = [name for name in totals if name != "vector" or len(labels) >= ENOUGH * logits.shape[1]]
-    best = min(allowed, key=totals.__getitem__)
+            losses[name][held] = _losses(made, logits[held], labels[held], shares)
+    totals = {name: float(values.mean()) for name, values in losses.items()}
+    best = min(("identity", "temperature"), key=totals.__getitem__)
+    more = losses["vector"] - losses[best]
+    if len(labels) >= ENOUGH * logits.shape[1] and float(more.mean()) <= SURE * float(more.std()) / len(labels) ** 0.5:
+        best = "vector"
     made = methods[best](logits, labels, shares) if best in methods else IDENTITY
     return _widened(made, present), totals
+
+
+def thinned(labels: Tensor, classes: int, most: int) -> tuple[Tensor, Tensor]:
+    """Which samples to keep of labels (N,), and log of the class shares (C,) float64 that the kept ones are expected to have.
+
+    At most so many: the first turn is a random sample of each class, the second another one of each that has it, and so on;
+    of the turn that does not fit whole, a random part. So common classes are thinned out first, and no class that has
+    samples gets the share 0, with or without a sample that was kept.
+    """
+    mixed = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SEED))
+    turns = turn(labels[mixed])
+    before = torch.cat([torch.zeros(1, dtype=torch.int64), turns.bincount().cumsum(0)])
+    chance = ((most - before[:-1]) / before.diff()).clamp(0, 1).double()[turns]
+    return mixed[turns.argsort(stable=True)[:most]].sort().values, log_shares(labels[mixed], classes, chance)
 
 
 def turn(labels: Tensor) -> Tensor:

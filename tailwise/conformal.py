@@ -22,14 +22,17 @@ class HeldOut(NamedTuple):
 
     labels: Tensor  # (V,) int64
     predictions: Tensor  # (V,) int64, under a uniform prior
-    scores: Tensor  # (V,) float32 log probability of the true class under a uniform prior
-    energies: Tensor  # (V,) float32, see `energy`
+    scores: Tensor  # (V,) float64 log probability of the true class under a uniform prior
+    energies: Tensor  # (V,) float64, see `energy`
 
 
 def held_out(logits: Tensor, labels: Tensor) -> HeldOut:
-    """The summary of validation logits (V, C), free of any prior, −inf for classes that are never predicted."""
-    scores = logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]
-    return HeldOut(labels, logits.argmax(1), scores.float(), energy(logits).float())
+    """The summary of validation logits (V, C), free of any prior, −inf for classes that are never predicted.
+
+    In float64, as `sets` has it: rounded to 0, the score of a class that is all but certain would keep it out of its own set.
+    """
+    wide = logits.double()
+    return HeldOut(labels, logits.argmax(1), wide.log_softmax(-1).gather(1, labels[:, None])[:, 0], energy(wide))
 
 
 def energy(logits: Tensor) -> Tensor:
@@ -55,9 +58,12 @@ def thresholds(held: HeldOut, counts: Tensor, coverage: float) -> Thresholds:
     samples of c, ``k = ⌊(1 − coverage)(V_c + 1)⌋``. A new sample of c falls below it with probability k / (V_c + 1) at most,
     as long as it and the held-out ones are exchangeable within c. So the promise holds under any shift of class shares.
 
-    A class needs ``V_c ≥ coverage / (1 − coverage)`` samples for k ≥ 1 (9 for 0.9). With fewer, the samples of all classes of
-    its shot group (by training ``counts`` (C,)) set the threshold, and the promise is one about the mix of these classes;
-    with too few of those, all samples; with too few at all, the class is in every set. ``basis`` says which.
+    A class needs ``V_c ≥ coverage / (1 − coverage)`` samples for k ≥ 1 (9 for 0.9). With fewer, the samples of those classes
+    of its shot group (by training ``counts`` (C,)) that are as poor set the threshold, or if these are too few, the samples
+    of all classes that are still without one; with too few at all, the class is in every set. ``basis`` says which. What is
+    promised then is the coverage of the mix of the classes that share a threshold, in the shares of their held-out samples.
+    A class that is harder than the others of its mix gets less of it, so the threshold is for no class above the smallest
+    score of its own: class c by itself has at least ``V_c / (V_c + 1)``.
 
     Raises `TailwiseError` for a coverage outside (0, 1).
     """
@@ -66,15 +72,17 @@ def thresholds(held: HeldOut, counts: Tensor, coverage: float) -> Thresholds:
     classes = len(counts)
     least = torch.full((classes,), -torch.inf, dtype=torch.float64)
     basis = ["none"] * classes
-    everyone = torch.ones(classes, dtype=torch.bool)
-    for name, group in {"all": everyone, **shot_groups(counts)}.items():  # from the coarse to the fine
-        if (found := _least(held.scores[group[held.labels]], coverage)) is not None:
-            least[group] = found
-            basis = [name if own else before for own, before in zip(group.tolist(), basis, strict=True)]
     order = held.labels.argsort(stable=True)
     for c, own in enumerate(torch.split(held.scores[order], held.labels.bincount(minlength=classes).tolist())):
         if (found := _least(own, coverage)) is not None:
             least[c], basis[c] = found, "class"
+    lowest = torch.full_like(least, torch.inf).scatter_reduce(0, held.labels, held.scores.double(), "amin")
+    everyone = torch.ones(classes, dtype=torch.bool)
+    for name, group in {**shot_groups(counts), "all": everyone}.items():
+        poor = group & torch.tensor([before == "none" for before in basis])  # the others need no help, and would give none
+        if (found := _least(held.scores[poor[held.labels]], coverage)) is not None:
+            least[poor] = lowest[poor].clamp(max=found)
+            basis = [name if own else before for own, before in zip(poor.tolist(), basis, strict=True)]
     return Thresholds(least, tuple(basis))
 
 
@@ -85,7 +93,7 @@ def _least(scores: Tensor, coverage: float) -> float | None:
 
 def sets(logits: Tensor, thresholds: Thresholds) -> Tensor:
     """(N, C) bool, which classes are in the sets of inputs with logits (N, C), free of any prior; a set may be empty."""
-    return (logits.log_softmax(-1).double() >= thresholds.least) & (logits > -torch.inf)
+    return (logits.double().log_softmax(-1) >= thresholds.least) & (logits > -torch.inf)
 
 
 def least_energy(held: HeldOut, rate: float) -> float:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tailwise.calibrate import IDENTITY, Calibration, choose, log_shares, temperature, turn, vector
+from tailwise.calibrate import IDENTITY, Calibration, choose, log_shares, temperature, thinned, turn, vector
 from tailwise.types import TailwiseError
 
 
@@ -77,14 +77,37 @@ def test_absent_classes_stay_out() -> None:
     torch.testing.assert_close(alone(bent[:, [0, 1, 3]]), calibrated[:, [0, 1, 3]], rtol=0, atol=1e-4)
 
 
-def test_much_data_is_thinned_out_class_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, _ = truth(500, 2)
-    labels = (torch.arange(500) % 10 == 0).long()
-    monkeypatch.setattr("tailwise.calibrate.AT_ONCE", 2 * 100)
-    few, _ = choose(logits, labels)
-    kept = torch.cat([(labels == 0).nonzero()[:50, 0], (labels == 1).nonzero()[:, 0]]).sort().values
-    again, _ = choose(logits[kept], labels[kept])
-    torch.testing.assert_close(few.scale, again.scale)
+def test_much_data_is_thinned_out_class_by_class() -> None:
+    labels = torch.tensor([1, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 3])
+    kept, shares = thinned(labels, 4, 7)
+    assert kept.tolist() == sorted(set(kept.tolist()))
+    assert labels[kept].bincount(minlength=4).tolist() == [2, 4, 0, 1]
+    assert shares.exp().tolist() == pytest.approx([2 / 7, 4 / 7, 0, 1 / 7])
+    assert kept.tolist() != [0, 1, 2, 3, 4, 8, 12]  # not the first ones of the class
+    whole, shares = thinned(labels, 4, 100)
+    assert whole.tolist() == list(range(13))
+    torch.testing.assert_close(shares, log_shares(labels, 4))
+
+
+def test_of_more_classes_than_samples_fit_all_have_a_share() -> None:
+    labels = torch.arange(1000).repeat(2)
+    kept, shares = thinned(labels, 1000, 100)
+    assert labels[kept].unique().numel() == 100
+    assert 300 < float(labels[kept].float().mean()) < 700  # not the first hundred classes
+    assert shares.exp().tolist() == pytest.approx([1 / 1000] * 1000)
+
+
+def test_a_temperature_of_many_classes_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first classes are easier than the others, and there are more classes than samples that are read."""
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(400).repeat_interleave(2)
+    logits = 6 * (torch.randn(800, 400, generator=g) + 3 * torch.eye(400)[labels])
+    logits[labels >= 60] += 6 * torch.randn(int((labels >= 60).sum()), 400, generator=g)
+    monkeypatch.setattr("tailwise.calibrate.AT_ONCE", 60 * 400)
+    found, _ = choose(logits, labels)
+    best = temperature(logits, labels, torch.zeros(400))
+    assert float(found.scale) == pytest.approx(float(best.scale), rel=0.25)
+    assert loss(found, logits, labels) < loss(best, logits, labels) + 0.05
 
 
 def test_shares_and_turns() -> None:

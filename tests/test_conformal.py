@@ -18,7 +18,7 @@ def drawn(per_class: list[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(len(per_class)).repeat_interleave(torch.tensor(per_class))
     x = 2 * torch.eye(len(per_class))[labels] + torch.randn(len(labels), len(per_class), generator=g)
-    return 5 * x + torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0])[: len(per_class)], labels
+    return 5 * x + torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0, 0.5])[: len(per_class)], labels
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
@@ -52,16 +52,56 @@ def test_the_threshold_is_the_order_statistic() -> None:
     )
 
 
-def test_small_classes_share_their_groups_threshold() -> None:
-    counts = torch.tensor([500, 60, 50, 5, 3])
-    held = held_out(*drawn([30, 5, 5, 2, 2], 0))
+def test_poor_classes_share_a_threshold_that_rich_ones_do_not_set() -> None:
+    counts = torch.tensor([500, 60, 50, 5, 3, 40])
+    held = held_out(*drawn([30, 5, 5, 2, 2, 25], 0))
     found = thresholds(held, counts, 0.9)
-    assert found.basis == ("class", "medium", "medium", "all", "all")
+    assert found.basis == ("class", "medium", "medium", "none", "none", "class")
     assert found.least[1] == found.least[2] == held.scores[(held.labels == 1) | (held.labels == 2)].min()
-    assert found.least[3] == held.scores.sort().values[3]  # k = ⌊0.1 · 45⌋ = 4
-    tiny = thresholds(held_out(*drawn([2, 1, 1, 0, 0], 0)), counts, 0.9)
+    assert found.least[3] == found.least[4] == -torch.inf
+    more = thresholds(held_out(*drawn([30, 4, 3, 2, 2, 25], 0)), counts, 0.9)  # too few of each group, but not of all
+    assert more.basis == ("class", "all", "all", "all", "all", "class")
+    tiny = thresholds(held_out(*drawn([2, 1, 1, 0, 0, 0], 0)), counts, 0.9)
     assert set(tiny.basis) == {"none"}
-    assert bool(sets(torch.randn(4, 5), tiny).all())
+    assert bool(sets(torch.randn(4, 6), tiny).all())
+
+
+def test_the_shared_threshold_is_the_order_statistic_and_above_no_class_own_smallest_score() -> None:
+    labels = torch.arange(8).repeat_interleave(8)
+    scores = -torch.arange(64.0)  # from class to class harder
+    found = thresholds(HeldOut(labels, labels, scores, scores), torch.full((9,), 50), 0.9)
+    assert set(found.basis) == {"medium"}
+    pooled = -58.0  # k = ⌊0.1 · 65⌋ = 6
+    assert found.least.tolist() == [pooled] * 7 + [-63.0, pooled]
+
+
+@pytest.mark.parametrize("rich", [0, 1, 5])
+def test_poor_classes_are_covered_too(rich: int) -> None:
+    """Ten classes of five held-out samples each, beside easier ones that have enough of their own."""
+    own, mix, counts = [], [], torch.full((rich + 10,), 200)
+
+    def sample(easy: int, poor: int, seed: int) -> HeldOut:
+        g = torch.Generator().manual_seed(seed)
+        labels = torch.arange(rich + 10).repeat_interleave(torch.tensor([easy] * rich + [poor] * 10))
+        hard = 1 + 9 * (labels % 10 == 3)  # one of the ten is much harder than the others
+        return HeldOut(labels, labels, *(-torch.rand(2, len(labels), generator=g) * torch.where(labels < rich, 0.1, hard)))
+
+    for seed in range(150):
+        found = thresholds(sample(100, 5, seed), counts, 0.9)
+        assert found.basis == ("class",) * rich + ("many",) * 10
+        new = sample(1, 100, 1000 + seed)
+        inside = (new.scores >= found.least[new.labels])[new.labels >= rich].view(10, 100).double().mean(1)
+        mix.append(inside.mean())
+        own.append(inside)
+    assert sum(mix) / 150 > 0.9
+    assert float(torch.stack(own).mean(0).min()) > 5 / 6 - 0.03
+
+
+def test_a_class_that_is_all_but_certain_is_in_its_own_sets() -> None:
+    logits = torch.tensor([[40.0, 20.0, 0.0]]).repeat(40, 1)  # log p is −2e-9, which float32 rounds to 0
+    found = thresholds(held_out(logits, torch.zeros(40, dtype=torch.int64)), torch.tensor([100, 100, 100]), 0.9)
+    assert bool(sets(logits, found)[:, 0].all())
+    assert bool(sets(logits.double(), found)[:, 0].all())
 
 
 def test_a_class_that_cannot_be_predicted_is_in_no_set() -> None:

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailwise.calibrate import log_shares, vector
 from tailwise.counts import absent, log_prior
-from tailwise.priors import adjust, bbse, em, interval, on_simplex, resamples
+from tailwise.priors import adjust, bbse, em, estimate, interval, on_simplex, replicates, resamples, worth
 from tailwise.types import TailwiseError
 
 COUNTS = torch.tensor([100, 10, 2])
@@ -128,6 +129,18 @@ def test_bbse_solves_the_small_problem() -> None:
     torch.testing.assert_close(bbse(predictions, labels, seen, ridge=1.0), pulled / pulled.sum(), rtol=0, atol=5e-3)
 
 
+def test_em_far_ahead_ends_where_small_steps_do() -> None:
+    """Classes that are hardly told apart: 30,000 plain steps, and what a few hundred with strides give."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(150, 6, generator=g, dtype=torch.float64)
+    x[torch.arange(150), torch.randint(0, 4, (150,), generator=g)] += 0.7
+    logits, shares = 0.7 * x, torch.full((6,), 1 / 6).double()
+    rows, pseudo = logits.exp(), torch.full((6,), 0.5)
+    for _ in range(30_000):
+        shares = (shares * (rows / (rows @ shares)[:, None]).sum(0) + pseudo) / 153
+    torch.testing.assert_close(em(logits, pseudo), shares, rtol=0, atol=1e-5)
+
+
 def test_replicates_are_what_single_calls_give() -> None:
     logits, _ = world(4, torch.tensor([0.4, 0.3, 0.2, 0.1]), 80, 6)
     held_logits, labels = world(4, torch.full((4,), 0.25), 50, 7)
@@ -144,14 +157,107 @@ def test_replicates_are_what_single_calls_give() -> None:
         torch.testing.assert_close(both[1][b], alone, rtol=0, atol=1e-4)
 
 
-def test_the_interval_holds_the_true_share_about_as_often_as_it_says() -> None:
-    target = torch.tensor([0.6, 0.3, 0.1])
+SKEWED = torch.tensor([0.4, 0.25, 0.15, 0.08, 0.05, 0.03, 0.02, 0.01, 0.007, 0.003], dtype=torch.float64)
+EVEN = torch.full((10,), 0.1).double()
+
+
+def tail(classes: int, factor: float) -> torch.Tensor:
+    shares = factor ** (-torch.arange(classes).double() / (classes - 1))
+    return shares / shares.sum()
+
+
+GUESSES = torch.stack([EVEN, tail(10, 100)])
+
+
+@pytest.mark.parametrize(("n", "draws"), [(300, 15), (4000, 5)])
+@pytest.mark.parametrize("target", [SKEWED, EVEN, tail(10, 100).flip(0)], ids=["skewed", "even", "backward"])
+def test_intervals_hold_the_true_shares_as_often_as_they_say(target: torch.Tensor, n: int, draws: int) -> None:
     hits = []
-    for seed in range(20):
-        logits, _ = world(3, target, 300, 10 + seed)
-        low, high = interval(em(logits, weights=resamples(300, 100, seed), start=em(logits), tolerance=1e-4))
+    for seed in range(draws):
+        logits, _ = world(10, target, n, 10 + seed)
+        low, high = interval(replicates(logits, 1.0, 100, seed), n)
         hits += ((low <= target) & (target <= high)).tolist()
-    assert 0.85 <= sum(hits) / len(hits) <= 1
+        assert float(high.sum() - low.sum()) < 15 / n**0.5  # and they are not just wide
+    assert 0.88 <= sum(hits) / len(hits) <= 1
+
+
+def test_intervals_of_calibrated_logits_hold_errors_of_the_calibration() -> None:
+    """Logits with biases that few held-out samples tell: without `worth`, intervals hold the true share far less often."""
+    hits: dict[bool, list[bool]] = {True: [], False: []}
+    for seed in range(12):
+        bias = 0.5 * torch.randn(10, generator=torch.Generator().manual_seed(seed)).double()
+        held, labels = world(10, tail(10, 50), 250, 900 + seed)
+        made = vector(held + bias, labels, log_shares(labels, 10))
+        logits, _ = world(10, EVEN, 3000, 500 + seed)
+        logits = made(logits + bias)
+        weight = worth(logits, labels.bincount(minlength=10))
+        assert 0.05 < weight < 0.5
+        for known in (True, False):
+            low, high = interval(replicates(logits, weight if known else 1.0, 60, seed), 3000 * (weight if known else 1))
+            hits[known] += ((low <= EVEN) & (high >= EVEN)).tolist()
+    assert sum(hits[True]) / 120 > 0.9
+    assert sum(hits[False]) / 120 < 0.8
+
+
+def test_what_an_image_is_worth() -> None:
+    logits, _ = world(3, torch.tensor([0.5, 0.3, 0.2]), 200, 0)
+    held = torch.tensor([50, 10, 0])
+    posterior = (logits + em(logits, torch.full((3,), 0.5)).log()).softmax(1)
+    unsure = 1 - sum(float(p) ** 2 for row in posterior for p in row) / 200
+    as_good_as = 9 / (1 / 51 + 1 / 11 + 1)
+    assert worth(logits, held) == pytest.approx(1 / (1 + 200 * unsure / as_good_as), rel=1e-5)
+    assert worth(100 * logits, held) > 0.99  # no doubt about any image: counting them needs no calibration
+    assert worth(logits, held * 1000 + 10**6) > 0.99
+
+
+def test_ends_for_classes_that_no_image_or_one_shows() -> None:
+    none, one, many = torch.zeros(50), torch.linspace(1e-5, 0.02, 50), torch.linspace(0.4, 0.5, 50)
+    low, high = interval(torch.stack([none, one, many], 1).double(), 100)
+    assert low.tolist() == pytest.approx([0, one.quantile(0.025).item(), many.quantile(0.025).item()], abs=1e-6)
+    assert float((1 - high[0]) ** 100) == pytest.approx(0.025)  # no image in a hundred: this happens to such a class
+    assert high[1:].tolist() == pytest.approx([float(high[0]), many.quantile(0.975).item()], abs=1e-6)
+
+
+def off(found: torch.Tensor, target: torch.Tensor) -> float:
+    return float((found - target).abs().sum() / 2)
+
+
+def test_the_estimate_approaches_the_truth_with_the_number_of_images() -> None:
+    target = torch.tensor([0.02, 0.3, 0.01, 0.2, 0.05, 0.02, 0.2, 0.1, 0.06, 0.04]).double()  # near to no guess
+    errors = [off(estimate(world(10, target, n, 1)[0], GUESSES), target) for n in (50, 500, 5000, 50_000)]
+    assert errors[0] < 0.2
+    assert errors[1] < 0.06
+    assert errors[2] < 0.025
+    assert errors[3] < 0.008
+
+
+@pytest.mark.parametrize(("classes", "n"), [(10, 100), (10, 1000), (60, 150)])
+def test_it_lowers_the_error_against_both_fixed_choices_and_costs_little_where_one_is_true(classes: int, n: int) -> None:
+    train, even = tail(classes, 100), torch.full((classes,), 1 / classes).double()
+    guesses, mean = torch.stack([even, train]), {}
+    few = torch.full((classes,), 0.1 / (classes - 3)).double()
+    few[classes // 2 : classes // 2 + 3] = 0.3
+    targets = {"backward": train.flip(0), "three": few, "even": even, "train": train}
+    for name, target in targets.items():
+        rows = []
+        for seed in range(6):
+            logits, labels = world(classes, target, n, seed)
+            found = estimate(logits, guesses)
+            rows.append([errors(logits, labels, shares) for shares in (even, train, found)])
+        mean[name] = torch.tensor(rows).mean(0).tolist()
+    for name in ("backward", "three"):
+        assert mean[name][2] < min(mean[name][:2]) - 0.01, mean
+    assert mean["even"][2] < mean["even"][0] + 0.01, mean
+    assert mean["train"][2] < mean["train"][1] + 0.01, mean
+
+
+def test_few_images_stay_near_the_likelier_guess() -> None:
+    train = tail(60, 100)
+    guesses = torch.stack([torch.full((60,), 1 / 60).double(), train])
+    logits, _ = world(60, train, 150, 3)
+    assert off(estimate(logits, guesses), train) < 0.1 < 0.2 < off(em(logits), train)
+    logits, _ = world(60, train, 2, 0)
+    assert off(estimate(logits, train[None]), train) < 0.15
 
 
 def test_a_class_that_never_occurs_and_one_that_cannot() -> None:
@@ -162,6 +268,19 @@ def test_a_class_that_never_occurs_and_one_that_cannot() -> None:
     assert found[0] == 0
     assert float(found.sum()) == pytest.approx(1)
     assert bool(em(logits, weights=resamples(500, 2, 0)).isfinite().all())
+    apart = torch.tensor([[0.0, -800.0], [-800.0, 0.0]])  # the second class is likely in an input that a replicate lacks
+    assert em(apart, weights=torch.tensor([[3.0, 0.0], [1.0, 1.0]])).tolist() == [[1, 0], [0.5, 0.5]]
+
+
+def test_tensors_are_made_where_the_logits_are() -> None:
+    """Where another device is the default one, of which nothing can be added to these."""
+    logits, labels = world(3, torch.tensor([0.5, 0.3, 0.2]), 50, 0)
+    seen, guess, counted = logits.argmax(1), torch.full((1, 3), 1 / 3), torch.ones(2, 50)
+    with torch.device("meta"):
+        found = [em(logits), em(logits, weights=counted)[0], estimate(logits, guess)]
+        found += [bbse(seen, labels, seen.bincount(minlength=3)), on_simplex(logits)[0]]
+        ends = interval(logits.softmax(1), worth(logits, labels.bincount(minlength=3)))
+    assert all(one.device.type == "cpu" for one in (*found, *ends))
 
 
 def test_few_samples_and_one_class() -> None:

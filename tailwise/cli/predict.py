@@ -31,7 +31,11 @@ def predict_parser() -> Parser:
     add("--out", metavar="OUT", required=True, help="a .csv, .jsonl or .parquet file; of a run for pixels a folder")
     add = parser.add_argument_group("runs that classify images").add_argument
     add("--top", metavar="K", type=int, help="the K likeliest classes of each image; default 1, of several labels none")
-    add("--prior", metavar="P", help="class shares: uniform (default; of several labels train), train, estimate, FILE.csv (class,share)")
+    add(
+        "--prior",
+        metavar="P",
+        help="class shares: uniform (default; of several labels train), train, estimate, FILE.csv (class,share)",
+    )
     add("--per-group", metavar="COLUMN", nargs="?", const="", help="estimate for each folder, or by a column of the .csv")
     add("--sets", metavar="S", nargs="?", const=0.9, type=float, help="sets that hold the true class so often; 0.9")
     add("--abstain", metavar="R", nargs="?", const=0.05, type=float, help="mark what looks like no class; false alarms 0.05")

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tailwise.data.views import MultiView, Normalisation, multi_view
 from tailwise.files import write_whole
 from tailwise.models.saved import ABOUT, WEIGHTS, Saved
 from tailwise.predict import tables
-from tailwise.predict.inputs import Input, inputs
+from tailwise.predict.inputs import Input, inputs, printable
 from tailwise.predict.multilabel import MultiLabel
 from tailwise.predict.progress import Progress, progress
 from tailwise.predict.rows import Answering, Wishes
@@ -27,6 +27,9 @@ from tailwise.predict.single import SingleLabel
 from tailwise.predict.store import Store
 from tailwise.train.run import locked
 from tailwise.types import TailwiseError
+
+DIVERGED = "its logits are not finite: look at the image, and train the run again if there are many such"
+"""Why an image that could be read is not in the table."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,19 @@ def _answering(run: str | Path, about: dict[str, Any], wishes: Wishes) -> Answer
 
 
 def _job(run: Path, listed: Sequence[Input], batch: int) -> str:
-    """What makes rows of two calls comparable: the weights, the images, and how they are batched."""
+    """What makes rows of two calls comparable: the weights and what is said of them, the images, and how they are batched."""
     digest = hashlib.sha256((run / WEIGHTS).read_bytes())
-    digest.update(json.dumps([batch, *(one.name for one in listed)]).encode())
+    digest.update((run / ABOUT).read_bytes())
+    digest.update(json.dumps([batch, *(_print(one.path) for one in listed)]).encode())
     return digest.hexdigest()
+
+
+def _print(path: Path) -> list[str | int]:
+    """Where a file is, how large, and when it was written; no more than where for one that is not there."""
+    where = printable(os.path.abspath(path))
+    with suppress(OSError):
+        return [where, (found := path.stat()).st_size, found.st_mtime_ns]
+    return [where]
 
 
 def _look(model: Saved, answering: Answering, listed: Sequence[Input], store: Store, batch: int, shown: Progress) -> None:
@@ -133,14 +145,17 @@ def _look(model: Saved, answering: Answering, listed: Sequence[Input], store: St
     view = multi_view(["plain"], about["image_size"], normalise)
     network: nn.Module = model.cuda() if torch.cuda.is_available() else model
     device = next(network.parameters()).device
-    with ThreadPoolExecutor(min(cpu_count() or 1, 8)) as pool, torch.inference_mode():
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool, torch.inference_mode():
         for start, read in _ahead(pool, view, listed, store.done, batch):
             problems = {start + i: one for i, one in enumerate(read) if isinstance(one, str)}
             seen = [i for i, one in enumerate(read) if not isinstance(one, str)]
             logits = torch.full((len(read), store.classes), torch.nan)
             if seen:
                 views = torch.cat([one for one in read if not isinstance(one, str)], 1)
-                logits[seen] = network(views.to(device)).at_labels().float().cpu()
+                found = network(views.to(device)).at_labels().float().cpu()
+                lost = ~found.isfinite().all(1)
+                problems |= {start + i: DIVERGED for i, bad in zip(seen, lost.tolist(), strict=True) if bad}
+                logits[seen] = found.masked_fill(lost[:, None], torch.nan)
             store.append(logits, problems)
             shown(len(read))
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tailwise import calibrate, conformal
-from tailwise.predict.rows import Answering, Wishes, likeliest
-from tailwise.predict.targets import APART, Target, estimated, fixed, readable_part
+from tailwise.predict.rows import AT_ONCE, Answering, Wishes, likeliest
+from tailwise.predict.targets import APART, OF_GROUP, Target, by_group, estimated, fixed, part
 from tailwise.types import TailwiseError
 
 WORDS = {
@@ -31,7 +31,7 @@ class SingleLabel(Answering):
         if prior == "train" and about["train_counts"] is None:
             raise TailwiseError(f"{run}: its training counts are unknown (a converted checkpoint); give another --prior")
         self.held = conformal.read(Path(run))
-        self.calibration = self._calibration()
+        self.calibration = calibrate.stated(about)
         self.target = None if prior == "estimate" else fixed(prior, self.names, self.counts)
         self.top = min(wishes.top or 1, len(self.names))
         self.thresholds = None if sets is None else conformal.thresholds(self._held("sets"), self.counts, sets)
@@ -47,20 +47,29 @@ class SingleLabel(Answering):
             )
         return self.held
 
-    def _calibration(self) -> calibrate.Calibration:
-        if not (given := self.about.get("calibration")):
-            return calibrate.IDENTITY
-        scale, bias = (torch.tensor(given[key], dtype=torch.float64) for key in ("scale", "bias"))
-        return calibrate.Calibration(given["method"], scale, bias)
-
     def meet(self, logits: Tensor, groups: Sequence[str]) -> None:
         """See `Answering`; estimates the prior if that is asked for."""
         if self.target is None:
-            rows = readable_part(logits)
-            free = self._free(logits[rows])
-            kinds = [groups[i] for i in rows.tolist()] if self.wishes.per_group is not None else [""] * len(rows)
-            self.target = estimated(self.calibration(free), free.argmax(1), kinds, self.held, self.names)
+            rows = (~logits[:, 0].isnan()).nonzero()[:, 0]
+            everyone = self._seen(logits, part(rows, logits.shape[1]))
+            self.target = estimated(*everyone, self.held, self.names, self.counts)
+            members: dict[str, list[int]] = {}
+            for i in rows.tolist() if self.wishes.per_group is not None else ():
+                members.setdefault(groups[i], []).append(i)
+            if len(members) > 1:
+                self.target = by_group(self.target, self._by_group(logits, members), self.held, self.names)
         self._say(self.target)
+
+    def _by_group(self, logits: Tensor, members: dict[str, list[int]]) -> Iterator[tuple[str, int, Tensor]]:
+        """Name, size, and calibrated log probabilities of each group in turn, so that only one is in memory."""
+        for group, own in sorted(members.items()):
+            yield group, len(own), self._seen(logits, part(torch.tensor(own), logits.shape[1], OF_GROUP))[0]
+
+    def _seen(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Calibrated log probabilities (n, C) float32 of some images, free of any prior, and predictions (n,) before that."""
+        free = (self._free(logits[some]) for some in torch.split(rows, max(AT_ONCE // logits.shape[1], 1)))
+        calibrated, predictions = zip(*((self.calibration(one).float(), one.argmax(1)) for one in free), strict=True)
+        return torch.cat(calibrated), torch.cat(predictions)
 
     def _say(self, target: Target) -> None:
         """Fill ``said`` and ``summary``."""
@@ -71,7 +80,7 @@ class SingleLabel(Answering):
         parts = [f"under {WORDS.get(kind, f'the prior of {kind}')}"]
         if "groups" in target.about:
             parts[0] += f" of each of {len(target.about['groups'])} groups"
-        if target.about.get("apart", 0) > APART:
+        if target.about.get("apart", 0) > max(APART, target.about.get("apart_by_chance", 0)):
             parts.append(f"two ways to estimate it are {target.about['apart']:.0%} apart, so trust it little")
         parts.append(f"calibrated by {given['method']}" if given else why)
         if self.thresholds is not None:

@@ -60,14 +60,16 @@ class Store:
         return torch.from_file(str(self.folder / LOGITS), shared=False, size=shape).view(-1, self.classes)
 
     def problems(self) -> dict[int, str]:
-        """What is wrong with the images that could not be read, by their number."""
+        """What is wrong with the images whose rows are NaN, by their number."""
         found: dict[int, str] = {}
+        lost = self.logits()[:, 0].isnan()
         for line in (self.folder / PROBLEMS).read_text(encoding="utf-8").splitlines():
             try:
                 i, problem = json.loads(line)
             except ValueError:  # cut off by a kill; its rows are, too
                 continue
-            found[i] = problem
+            if lost[i]:  # else a kill cut off its row, and it could be read the second time
+                found[i] = problem
         return found
 
     def remove(self) -> None:

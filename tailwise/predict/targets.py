@@ -2,7 +2,7 @@
 
 import csv
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +17,10 @@ from tailwise.types import TailwiseError
 
 REPLICATES, LEVEL, SEED = 200, 0.95, 0
 """Of the bootstrap that gives the intervals of estimated shares."""
-NUMBERS, IMAGES = 2**23, 50_000
-"""Of more logits, or more images, a random part of the images is read for an estimate."""
-ADDED = 0.1
-"""Images that an estimate by EM gets in equal shares, per image; see docs/predict.md for what that is worth."""
+NUMBERS, IMAGES, OF_GROUP = 2**25, 50_000, 5_000
+"""Of more logits, more images, or more of a group, a random part is read for an estimate."""
 APART = 0.2
-"""Total variation between two estimates above which neither is to be trusted."""
-ROUGH = 1e-4
-"""A replicate starts at the estimate, and need not be as exact: its spread is a hundred times that."""
+"""Total variation between two estimates above which neither is to be trusted, unless chance alone explains more."""
 
 
 class Target(NamedTuple):
@@ -116,58 +112,75 @@ def _share(text: str | None, where: str, rule: Rule) -> float:
     return share
 
 
-def readable_part(logits: Tensor) -> Tensor:
-    """Numbers of the rows of (N, C) without NaN, in their order; of too many a random part."""
-    rows = (~logits[:, 0].isnan()).nonzero()[:, 0]
-    limit = min(max(NUMBERS // logits.shape[1], 1), IMAGES)
+def part(rows: Tensor, classes: int, most: int = IMAGES) -> Tensor:
+    """Of too many numbers of images a random part, in their order."""
+    limit = min(max(NUMBERS // classes, 1), most)
     if len(rows) > limit:
         rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED))[:limit].sort().values]
     return rows
 
 
 def estimated(
-    calibrated: Tensor, predictions: Tensor, groups: Sequence[str], held: HeldOut | None, names: Sequence[str]
+    calibrated: Tensor, predictions: Tensor, held: HeldOut | None, names: Sequence[str], counts: Tensor | None = None
 ) -> Target:
-    """Shares that fit unlabelled images: `priors.em`, for all of them and, where there are several groups, for each.
+    """Shares that fit unlabelled images, by `priors.estimate`; the guesses are equal shares and those of training.
 
-    EM gets images more, `ADDED` times their number and at least one a class: in equal shares for all images, and for a group
-    in the shares of all. So few images decide little, and a class that the model is wrong about does not take the others'
-    shares. `priors.bbse` of all images stands beside it, where there are held-out samples. It serves as a check and is not
-    used: ``apart`` is the share of images that the two see in different classes, half the sum of |differences|. Intervals
-    are those of `REPLICATES` bootstrap samples, of images for EM, of images and held-out samples for BBSE; errors of the
-    calibration are not in them.
+    Intervals are those of `REPLICATES` replicates, in which images count as `priors.worth` says: so errors of a calibration
+    on the held-out samples are in them. Shares that the guesses have pulled out of an interval widen it. `priors.bbse` stands
+    beside it, where there are held-out samples. It serves as a check and is not used: ``apart`` is the share of images that
+    the two see in different classes, half the sum of |differences|; ``apart_by_chance`` its mean between BBSE and replicates.
 
-    ``calibrated`` (N, C) log probabilities free of any prior, ``predictions`` (N,) of a uniform prior, ``groups`` of length N.
+    ``calibrated`` (N, C) log probabilities free of any prior, −inf for a class that cannot occur, ``predictions`` (N,) of a
+    uniform prior; training ``counts`` (C,), without which equal shares are the only guess.
     """
-    classes = calibrated.shape[1]
-    everyone, table = _em(calibrated, torch.ones(classes).double() / classes, names)
-    about: dict[str, Any] = {"kind": "estimate", "by": "em", "images": len(calibrated), "shares": table}
+    possible = calibrated[0] > -torch.inf
+    guesses = [possible.double()] if counts is None else [possible.double(), log_prior(counts).exp() * possible]
+    everyone, said = _near(calibrated, torch.stack(guesses), held, names)
+    about: dict[str, Any] = {"kind": "estimate", "by": "em", **said}
     if held is not None:
-        observed = predictions.bincount(minlength=classes)
-        again = priors.resamples(len(predictions), REPLICATES, SEED)
-        drawn = torch.zeros(REPLICATES, classes).double().scatter_add_(1, predictions.expand(REPLICATES, -1), again)
-        shares = priors.bbse(held.predictions, held.labels, observed)
+        times = priors.resamples(len(predictions), REPLICATES, SEED)
+        drawn = times.new_zeros(REPLICATES, len(possible)).scatter_add_(1, predictions.expand(REPLICATES, -1), times)
         weights = priors.resamples(len(held.labels), REPLICATES, SEED + 1)
+        place = possible.cumsum(0) - 1  # among the classes that are possible
+        confusion = place[held.predictions], place[held.labels]
+        own = priors.bbse(*confusion, predictions.bincount(minlength=len(possible))[possible])
+        again = priors.bbse(*confusion, drawn[:, possible], weights=weights)
+        ends = priors.interval(again, len(predictions), LEVEL)
+        shares, low, high = (_among(possible, values) for values in (own, *ends))
         about["apart"] = round(float((shares - everyone).abs().sum() / 2), 3)
-        about["bbse"] = _table(shares, priors.bbse(held.predictions, held.labels, drawn, weights=weights), names)
-    shares_of = {"": everyone}
-    if len(kinds := sorted(set(groups))) > 1:
-        about["groups"] = {}
-    for group in kinds if len(kinds) > 1 else ():
-        own = calibrated[torch.tensor([g == group for g in groups])]
-        shares_of[group], table = _em(own, everyone, names)
-        about["groups"][group] = {"images": len(own), "shares": table}
-    return Target(shares_of, about)
+        about["apart_by_chance"] = round(float((again - own).abs().sum(1).mean() / 2), 3)
+        about["bbse"] = _table(shares, low, high, names)
+    return Target({"": everyone}, about)
 
 
-def _em(logits: Tensor, around: Tensor, names: Sequence[str]) -> tuple[Tensor, dict[str, Any]]:
-    pseudo = around * max(ADDED * len(logits), len(around))
-    shares = priors.em(logits, pseudo)
-    weights = priors.resamples(len(logits), REPLICATES, SEED)
-    return shares, _table(shares, priors.em(logits, pseudo, weights, shares, ROUGH), names)
+def by_group(everyone: Target, groups: Iterable[tuple[str, int, Tensor]], held: HeldOut | None, names: Sequence[str]) -> Target:
+    """The same for each group of images, where the shares of all are the guess: a small group nearly gets these.
+
+    ``groups``: name, number of images, and the calibrated log probabilities of them or of a `part`.
+    """
+    shares, said = dict(everyone.shares), {}
+    for group, images, calibrated in groups:
+        shares[group], own = _near(calibrated, shares[""][None], held, names)
+        said[group] = {"images": images, **own}
+    return Target(shares, {**everyone.about, "groups": said})
 
 
-def _table(shares: Tensor, replicates: Tensor, names: Sequence[str]) -> dict[str, Any]:
-    low, high = priors.interval(replicates, LEVEL)
+def _near(logits: Tensor, guesses: Tensor, held: HeldOut | None, names: Sequence[str]) -> tuple[Tensor, dict[str, Any]]:
+    """Shares (C,), and what the sidecar says of them."""
+    possible = guesses[0] > 0
+    own, around = logits[:, possible], guesses[:, possible] / guesses.sum(1, keepdim=True)
+    weight = 1.0 if held is None else priors.worth(own, held.labels.bincount(minlength=len(possible))[possible])
+    found, size = priors.estimate(own, around, weight), weight * len(own)
+    low, high = priors.interval(priors.replicates(own, weight, REPLICATES, SEED), size, LEVEL)
+    shares, low, high = (_among(possible, values) for values in (found, low.minimum(found), high.maximum(found)))
+    return shares, {"read": len(own), "count_as": round(size), "shares": _table(shares, low, high, names)}
+
+
+def _among(possible: Tensor, shares: Tensor) -> Tensor:
+    """Shares of those classes that are possible, 0 for the others: (C,)."""
+    return shares.new_zeros(len(possible)).masked_scatter(possible, shares)
+
+
+def _table(shares: Tensor, low: Tensor, high: Tensor, names: Sequence[str]) -> dict[str, Any]:
     columns = zip(names, shares.tolist(), low.tolist(), high.tolist(), strict=True)
     return {name: {"share": round(s, 6), "low": round(a, 6), "high": round(b, 6)} for name, s, a, b in columns}

@@ -4,34 +4,57 @@ The plan becomes the recipe's own epochs, so the learning rate, the sampler and 
 resumed run follows the same plan. Where the machine turns out slower than measured, `tailwise.train.trainer` ends training.
 """
 
+import math
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jsonargparse import Namespace
 
 from tailwise import evaluate
 from tailwise.data.loader import EvalLoader
+from tailwise.task import Task
 from tailwise.train import needs
-from tailwise.train.choose import MEANS
 from tailwise.train.engine import build_task, training_data
 from tailwise.train.optim import optimizer
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Recipe
+from tailwise.train.rules import MEANS
 from tailwise.train.run import MANIFEST, Run
-from tailwise.types import TailwiseError
+from tailwise.types import Batch, TailwiseError
 
-STEPS = 3
-"""Steps that are measured after a first one, less where they take more than `SHARE` of the time."""
-SHARE = 0.05
+STEPS = 50
+"""Steps that are measured at most after a first one; no further one where they have taken `SHARE` of the time."""
+SHARE = 0.03
+FEW = 2
+"""Samples that whatever loads with the first step is loaded by."""
 SLACK = 1.2
-"""How much longer things take in the run than when measured: logging, checkpoints, a busier machine."""
-FIXED, PER_EPOCH, REPORT = 6.0, 0.1, 0.002
-"""Seconds of an idle processor: start of the trainer and the last files; end of an epoch; a test image in the report."""
+"""How much longer things take in the run than when measured: logging, a busier machine."""
+FIXED, PER_EPOCH = 3.0, 0.03
+"""Seconds of an idle processor: the start of the trainer, what judging imports and the last files; the end of an epoch."""
+PAGE, MAPPED = 0.004, 1000
+"""Seconds of an idle processor that a test image takes on the report's page, and for how many: t-SNE sees no more."""
+WRITTEN = 2e8
+"""Bytes of a checkpoint that are packed and written in a second."""
 BUSY = 20.0
 """The most that a busy machine is taken to stretch those."""
+SMALLER = ", a smaller --data.image_size ({} now) or a smaller --model.backbone ({} now)"
+"""What helps where it is images that take the time."""
+
+
+class Pace(NamedTuple):
+    """How quick training and judging are on this machine, as busy as it is; seconds, but for ``steps`` and ``busy``."""
+
+    step: float  # one training step
+    steps: int  # in an epoch
+    read: float  # an image's file, by one process
+    seen: float  # an image by the finished model
+    looked: float  # an image by the model between epochs, in the precision of training
+    end: float  # of an epoch: its checkpoint, and workers that start anew
+    busy: float  # a second of an idle processor
 
 
 def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespace, dict[str, Any] | None]:
@@ -49,28 +72,21 @@ def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespa
     if record.engine.compile:
         raise TailwiseError("max_minutes: the time that compiling takes cannot be planned; leave engine.compile out")
     recipe = needs.without(record)
-    begun, computed = time.monotonic(), time.process_time()
-    step, steps, image = measure(recipe, prepared, SHARE * 60 * record.max_minutes)
-    busy = min(max((time.monotonic() - begun) / max(time.process_time() - computed, 1e-3), 1.0), BUSY)
-    looked_at = len(prepared.checked.labels)
-    judged = 2 * len(prepared.test.labels) + len(prepared.train.labels) + 3 * looked_at
-    judged += min(max(MEANS, len(prepared.names)), len(prepared.train.labels)) * (recipe.model.head == "class_means")
-    reserve = SLACK * image * judged + busy * (FIXED + REPORT * len(prepared.test.labels))
-    left = 60 * record.max_minutes - (time.monotonic() - started) - reserve
-    end = busy * PER_EPOCH
-    epoch = SLACK * (step * steps + image * looked_at / record.engine.check_every) + end
-    if left < SLACK * step + end:
-        least = record.max_minutes + (SLACK * step + end - left) / 60
-        raise TailwiseError(
-            f"max_minutes {record.max_minutes:g}: reading the data, one step and judging take about {least:.1f} minutes here; "
-            "give more"
-        )
+    pace = measure(recipe, prepared, SHARE * 60 * record.max_minutes)
+    look, judging = _judging(recipe, prepared, pace)
+    fixed = pace.busy * (FIXED + PAGE * min(len(prepared.test.labels), MAPPED))
+    reserve = fixed + look + judging
+    left = 60 * record.max_minutes - (time.monotonic() - started) - reserve  # in which the look after the last step lies
+    step, look = SLACK * pace.step, look / record.engine.check_every
+    epoch = step * pace.steps + pace.end
+    if left < step + pace.end:
+        raise _too_short(record, step + pace.end - left, SMALLER if reserve - fixed + step > fixed else "")
     asked, planned = record.epochs, record.clone()
-    planned.epochs = min(asked, max(int(left / epoch), 1))
+    planned.epochs = min(asked, max(int((left + look) / (epoch + look)), 1))
     if left < epoch:
-        planned.steps = min(max(int((left - end) / (SLACK * step)), 1), steps)
+        planned.steps = min(max(int((left - pace.end) / step), 1), pace.steps)
     _rescale(planned, planned.epochs / asked)
-    _say(record, planned, step)
+    _say(record, planned, pace.step)
     return planned, {
         "minutes": record.max_minutes,
         "asked_epochs": asked,
@@ -78,6 +94,25 @@ def plan(record: Namespace, prepared: Prepared, started: float) -> tuple[Namespa
         "planned_steps": planned.steps,
         "reserved_seconds": round(reserve, 1),
     }
+
+
+def _judging(recipe: Recipe, prepared: Prepared, pace: Pace) -> tuple[float, float]:
+    """Seconds of one look between epochs, and of all that reads images after the last, or before the first epoch."""
+    shared, looked_at = pace.read / max(recipe.engine.workers, 1), len(prepared.checked.labels)
+    judged = len(prepared.test.labels) + len(prepared.train.labels)  # the training images for the gap
+    alone = looked_at * (1 + recipe.post_hoc.reads_validation) if prepared.checked_name == "val" else 0  # to calibrate
+    alone += min(max(MEANS, len(prepared.names)), len(prepared.train.labels)) * (recipe.model.head == "class_means")
+    look = (pace.looked + shared) * looked_at
+    return SLACK * look, SLACK * ((pace.seen + shared) * judged + (pace.seen + pace.read) * alone)
+
+
+def _too_short(record: Namespace, missing: float, advice: str) -> TailwiseError:
+    """What to say where so many seconds are ``missing`` for a single step."""
+    least = math.ceil(10 * (record.max_minutes + missing / 60)) / 10
+    return TailwiseError(
+        f"max_minutes {record.max_minutes:g}: reading the data, one step and judging take about {least:.1f} minutes here; "
+        f"give more{advice.format(record.data.image_size, record.model.backbone)}"
+    )
 
 
 def _rescale(record: Namespace, ratio: float) -> None:
@@ -95,45 +130,74 @@ def until(run: Run, started: float) -> float:
     return started + 60 * limit["minutes"] - limit["reserved_seconds"] if limit else float("inf")
 
 
-def measure(recipe: Recipe, prepared: Prepared, patience: float) -> tuple[float, int, float]:
-    """Seconds of one training step, steps in an epoch, seconds to judge one image; on a task that is thrown away."""
+def measure(recipe: Recipe, prepared: Prepared, patience: float) -> Pace:
+    """The `Pace` of a task that is thrown away; takes ``patience`` in seconds, or longer where a single step does."""
     task = build_task(replace(recipe, model=replace(recipe.model, head="random")), prepared)  # the rows are not timed
-    device = _device(recipe.engine.accelerator)
+    device, workers = _device(recipe.engine.accelerator), recipe.engine.workers
     task = task.to(device).train()
     task.on_epoch(0, recipe.epochs)
     loader = training_data(recipe, prepared, task.objective.views, device)
-    moves = optimizer(task, **vars(recipe.optim))
-    half = torch.autocast(device.type, torch.bfloat16, enabled="bf16" in str(recipe.engine.precision))
-    taken: list[float] = []
-    begun = time.monotonic()
-    for number in range(STEPS + 1):
-        start = time.monotonic()
-        batch = loader.batch(number)
-        read = time.monotonic() - start
-        with half:
-            loss = torch.stack(
-                list(task(batch._replace(**{k: v.to(device) for k, v in batch._asdict().items()})).values())
-            ).sum()
-        moves.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        moves.step()
-        float(loss.detach())  # waits for a GPU
-        workers = max(recipe.engine.workers, 1)
-        taken.append(time.monotonic() - start - read + read / workers)
-        if number and time.monotonic() - begun > patience:
-            break
     steps = max(len(loader) // recipe.engine.devices, 1)
-    return sum(taken[1:]) / len(taken[1:]), steps, _judging(task.model, prepared, recipe.engine.accelerator)
+    moves = optimizer(task, **vars(recipe.optim))
+    mixed = torch.bfloat16 if "bf16" in str(recipe.engine.precision) else torch.float16
+    half = torch.autocast(device.type, mixed, enabled="mixed" in str(recipe.engine.precision))
+    _learn(task, moves, _first(loader.batch(0), FEW), half)
+    reads, learns = list[float](), list[float]()
+    begun, computed = time.monotonic(), 0.0
+    while len(learns) <= STEPS and (not learns or time.monotonic() - begun < patience):
+        start = time.monotonic()
+        batch = loader.batch(len(learns))
+        reads.append(time.monotonic() - start)
+        start, used = time.monotonic(), time.thread_time()
+        _learn(task, moves, batch, half)
+        learns.append(time.monotonic() - start)
+        computed += time.thread_time() - used  # of the thread that waits for all others: the stretch of what it does alone
+    busy = min(max(sum(learns) / max(computed, 1e-3), 1.0), BUSY)
+    read, learn = (sum(taken[1:] or taken) / max(len(taken) - 1, 1) for taken in (reads, learns))
+    kept = [*task.state_dict().values(), *(v for state in moves.state.values() for v in state.values())]
+    size = sum(value.numel() * value.element_size() for value in kept if isinstance(value, torch.Tensor))
+    return Pace(
+        max(read / workers, learn) if workers else read + learn,
+        steps,
+        *_seen(task.model, recipe, prepared, half),
+        end=busy * PER_EPOCH + size / WRITTEN + read * (workers > 0),
+        busy=busy,
+    )
 
 
-def _judging(model: torch.nn.Module, prepared: Prepared, accelerator: str) -> float:
-    model = model.to("cuda" if torch.cuda.is_available() and accelerator != "cpu" else "cpu")
-    some = min(len(prepared.test.labels), max(2, min(prepared.check_batch, 64)))
-    loader = EvalLoader(prepared.test.subset(torch.arange(some)), prepared.plain(), batch_size=min(prepared.check_batch, some))
-    evaluate.predictions(model, loader)  # the first pass is the slow one
+def _learn(task: Task, moves: torch.optim.Optimizer, batch: Batch, half: torch.autocast) -> None:
+    device = next(task.parameters()).device
+    with half:
+        loss = torch.stack(list(task(Batch._make(part.to(device) for part in batch)).values())).sum()
+    moves.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    moves.step()
+    task.on_step()
+    float(loss.detach())  # waits for a GPU
+
+
+def _seen(model: torch.nn.Module, recipe: Recipe, prepared: Prepared, half: torch.autocast) -> tuple[float, float, float]:
+    """Seconds that reading a test image takes, the model's answer, and its answer in the precision of training."""
+    model = model.to("cuda" if torch.cuda.is_available() and recipe.engine.accelerator != "cpu" else "cpu")
+    images, at_once = len(prepared.test.labels), min(prepared.check_batch, recipe.batch_size or 1)
+    some = min(images, max(2 * FEW, at_once))
+    spread = torch.linspace(0, images - 1, some).long()  # over all classes and sizes
+    loader = EvalLoader(prepared.test.subset(spread), prepared.plain(), batch_size=at_once)
     start = time.monotonic()
-    evaluate.predictions(model, loader)
-    return (time.monotonic() - start) / some
+    batches = list(loader)
+    taken = [time.monotonic() - start]
+    for context in (nullcontext(), half):
+        with context:
+            evaluate.predictions(model, [_first(batches[0], FEW)])  # the first time is the slow one
+            start = time.monotonic()
+            evaluate.predictions(model, batches)
+        taken.append(time.monotonic() - start)
+    read, seen, looked = (seconds / some for seconds in taken)
+    return read, seen, looked
+
+
+def _first(batch: Batch, samples: int) -> Batch:
+    return Batch(batch.views[:, :samples], batch.labels[:samples], batch.index[:samples], batch.key[:samples])
 
 
 def _device(accelerator: str) -> torch.device:

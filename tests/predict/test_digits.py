@@ -17,8 +17,8 @@ from tailwise.train.run import Run
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Cross-entropy on 10 classes with 130 to 13 images, of which a third is held out."""
-    options = {"epochs": 8, "data.largest": 130, "data.validation": 0.3}
+    """Cross-entropy on 10 classes with 130 to 13 images, of which half are held out."""
+    options = {"epochs": 8, "data.largest": 130, "data.validation": 0.5}
     return digits(tmp_path_factory.mktemp("digits") / "run", **options)
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from predict.colours import NAMES, Colours, coloured
 from predict.test_tables import read
 
 from tailwise.models import Network, save
 from tailwise.predict import classify, images, labels_pixels
-from tailwise.types import TailwiseError
+from tailwise.types import Output, TailwiseError
 
 
 def said(out: Path) -> dict[str, Any]:
@@ -111,9 +112,43 @@ def test_other_images_do_not_join_a_job_that_was_begun(
         classify(run, [photos], tmp_path / "out.csv")
     with pytest.raises(TailwiseError, match="was begun for other images"):
         classify(run, [photos / "a"], tmp_path / "out.csv")
-    (run / "model.safetensors").write_bytes(b"other weights")
-    with pytest.raises(TailwiseError, match="another model"):
-        classify(run, [photos], tmp_path / "out.csv")
+    listings = [tmp_path / site / "list.csv" for site in ("north", "south")]
+    for listing in listings:  # the same names, relative to where they are listed
+        coloured(listing.with_name("1.png"), 200, 100, 100)
+        listing.write_text("path\n1.png\n")
+    with pytest.raises(KeyboardInterrupt):
+        classify(run, listings[:1], tmp_path / "sites.csv")
+    with pytest.raises(TailwiseError, match="was begun for other images"):
+        classify(run, listings[1:], tmp_path / "sites.csv")
+    coloured(listings[0].with_name("1.png"), 100, 100, 200, seed=1)
+    with pytest.raises(TailwiseError, match="was begun for other images"):  # the same place, another image
+        classify(run, listings[:1], tmp_path / "sites.csv")
+    about = (run / "model.json").read_text()
+    for file, content in (("model.json", about.replace('"image_size": 8', '"image_size": 16')), ("model.safetensors", "other")):
+        (run / file).write_text(content)
+        with pytest.raises(TailwiseError, match="another model"):
+            classify(run, [photos], tmp_path / "out.csv")
+        (run / "model.json").write_text(about)
+
+
+def test_an_image_without_finite_logits_is_not_lost(
+    run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Colours.forward
+
+    def diverged(self: Colours, views: torch.Tensor) -> Output:
+        scores = plain(self, views).logits.clone()
+        scores[0, 0, 1] = torch.nan if len(self.seen) == 1 else torch.inf
+        return Output(scores, scores, self.weight)
+
+    monkeypatch.setattr(Colours, "forward", diverged)
+    done = classify(run, [photos], tmp_path / "out.csv", batch=6)
+    assert done.images == 8
+    reasons = {path.name: reason for path, reason in done.skipped}
+    assert len(reasons) == 3
+    assert "not finite" not in reasons.pop("broken.jpg")
+    assert set(reasons.values()) == {images.DIVERGED}
+    assert len(table(tmp_path / "out.csv")) == 8
 
 
 def grey(root: Path, many: int, few: int, seed: int) -> Path:

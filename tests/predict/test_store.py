@@ -11,6 +11,7 @@ from tailwise.types import TailwiseError
 
 def test_rows_survive_and_are_read_back(tmp_path: Path) -> None:
     rows = torch.randn(5, 3)
+    rows[[1, 4]] = torch.nan
     store = Store(tmp_path, "job", 3, 2)
     assert store.done == 0
     store.append(rows[:2], {1: "torn"})
@@ -18,7 +19,7 @@ def test_rows_survive_and_are_read_back(tmp_path: Path) -> None:
     again = Store(tmp_path, "job", 3, 2)
     assert again.done == 4
     again.append(rows[4:], {4: "missing"})
-    assert torch.equal(again.logits(), rows)
+    torch.testing.assert_close(again.logits(), rows, rtol=0, atol=0, equal_nan=True)
     assert again.problems() == {1: "torn", 4: "missing"}
     again.remove()
     assert list(tmp_path.iterdir()) == []
@@ -35,6 +36,15 @@ def test_half_a_row_and_half_a_batch_are_made_again(tmp_path: Path, left: int, d
     assert store.done == done
     store.append(torch.zeros(4 - done, 3), {3: "torn"})
     assert store.logits().tolist() == [[1.0] * 3] * done + [[0.0] * 3] * (4 - done)
+
+
+def test_an_image_that_could_be_read_the_second_time_has_no_problem(tmp_path: Path) -> None:
+    bad = torch.full((1, 3), torch.nan)
+    Store(tmp_path, "job", 3, 2).append(bad, {0: "a disk was away"})  # half a batch: a kill
+    store = Store(tmp_path, "job", 3, 2)
+    assert store.done == 0
+    store.append(torch.cat([torch.ones(1, 3), bad]), {1: "torn"})
+    assert store.problems() == {1: "torn"}
 
 
 def test_another_job_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:

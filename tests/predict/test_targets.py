@@ -7,7 +7,7 @@ import torch
 
 from tailwise.conformal import HeldOut
 from tailwise.predict import targets
-from tailwise.predict.targets import estimated, fixed, positives, readable_part
+from tailwise.predict.targets import by_group, estimated, fixed, part, positives
 from tailwise.types import TailwiseError
 
 NAMES = ("cat", "dog", "fox")
@@ -87,32 +87,86 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, text: str, said:
         fixed(str(path), NAMES, torch.tensor([5, 5, 5]))
 
 
-def test_rows_of_unread_images_and_too_many_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = torch.zeros(10, 2)
-    logits[3] = torch.nan
-    assert readable_part(logits).tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    monkeypatch.setattr(targets, "IMAGES", 4)
-    part = readable_part(logits).tolist()
-    assert len(set(part)) == 4
-    assert 3 not in part
-    assert part == sorted(part) == readable_part(logits).tolist()
+def test_of_too_many_images_a_part_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.arange(0, 40, 2)
+    assert torch.equal(part(rows, 2), rows)
+    assert len(part(rows, 2, 7)) == 7
+    monkeypatch.setattr(targets, "NUMBERS", 10)
+    few = part(rows, 2).tolist()
+    assert len(set(few)) == 5
+    assert set(few) < set(rows.tolist())
+    assert few == sorted(few) == part(rows, 2).tolist()
+    assert len(part(rows, 100)) == 1
+
+
+def certain(*numbers: int) -> torch.Tensor:
+    """Log probabilities of so many images of each class, of which there is no doubt."""
+    labels = torch.arange(len(numbers)).repeat_interleave(torch.tensor(numbers))
+    return (30.0 * torch.eye(len(numbers))[labels]).log_softmax(1)
+
+
+def held_out(per_class: int, classes: int = 3) -> HeldOut:
+    labels = torch.arange(classes).repeat_interleave(per_class)
+    return HeldOut(labels, labels, torch.zeros(len(labels)), torch.zeros(len(labels)))
+
+
+def test_many_images_that_leave_no_doubt_are_counted() -> None:
+    logits = certain(6000, 200, 0)
+    found = estimated(logits, logits.argmax(1), held_out(20), NAMES, torch.tensor([10, 20, 30]))
+    said = found.about
+    assert found.shares[""].tolist() == pytest.approx([6000 / 6200, 200 / 6200, 0], abs=1e-3)
+    assert (said["read"], said["count_as"]) == (6200, 6200)
+    assert said["bbse"]["cat"]["share"] == pytest.approx(6000 / 6200, abs=0.03)
+    assert said["apart"] < 0.05
+    assert 0 < said["apart_by_chance"] < 0.1
+    dog, fox = said["shares"]["dog"], said["shares"]["fox"]
+    assert dog["low"] == pytest.approx(200 / 6200 - 1.96 * (200 * 6000 / 6200**3) ** 0.5, abs=1e-3)
+    assert dog["high"] == pytest.approx(200 / 6200 + 1.96 * (200 * 6000 / 6200**3) ** 0.5, abs=1e-3)
+    assert fox["low"] == 0
+    assert 3 / 6200 < fox["high"] < 5 / 6200  # none in so many
+    for table in (said["shares"], said["bbse"]):
+        assert all(0 <= row["low"] <= row["high"] <= 1 for row in table.values())
+    assert all(row["low"] <= row["share"] <= row["high"] for row in said["shares"].values())
 
 
 def test_few_images_decide_little_and_a_group_leans_on_all() -> None:
-    logits = torch.tensor([[30.0, 0, 0]] * 60 + [[0, 30.0, 0]] * 2).double()
-    predictions, groups = logits.argmax(1), ["north"] * 60 + ["south"] * 2
-    held = HeldOut(torch.arange(60) % 3, torch.arange(60) % 3, torch.zeros(60), torch.zeros(60))
-    found = estimated(logits, predictions, groups, held, NAMES)
-    added = 62 * 0.1
-    everyone = [(n + added / 3) / (62 + added) for n in (60, 2, 0)]
-    assert found.shares[""].tolist() == pytest.approx(everyone, abs=1e-4)
-    south = [(n + 3 * share) / 5 for n, share in zip((0, 2, 0), everyone, strict=True)]  # 3 classes > 0.1 · 2 images
-    assert found.shares["south"].tolist() == pytest.approx(south, abs=1e-4)
-    assert found.about["bbse"]["cat"]["share"] == pytest.approx(60 / 62, abs=0.03)
-    for row in (*found.about["shares"].values(), *found.about["bbse"].values()):
-        assert row["low"] <= row["share"] + 1e-3
-        assert row["share"] - 1e-3 <= row["high"]
-    assert found.about["groups"]["south"]["images"] == 2
-    single = estimated(logits[:60], predictions[:60], groups[:60], None, NAMES)
-    assert set(single.shares) == {""}
-    assert not {"bbse", "groups"} & set(single.about)
+    logits = certain(60, 2, 0)
+    everyone = estimated(logits, logits.argmax(1), None, NAMES)
+    assert not {"bbse", "apart", "groups"} & set(everyone.about)
+    assert everyone.shares[""][0] > 0.8
+    found = by_group(everyone, [("north", 60, logits[:60]), ("south", 5, logits[60:])], None, NAMES)
+    north, south = found.shares["north"], found.shares["south"]
+    assert north[0] > 0.9
+    assert everyone.shares[""][1] + 0.1 < south[1] < 0.9
+    alone = estimated(logits[60:], logits[60:].argmax(1), None, NAMES).shares[""]
+    assert south[0] > alone[0]
+    assert {name: (own["images"], own["read"]) for name, own in found.about["groups"].items()} == {
+        "north": (60, 60),
+        "south": (5, 2),
+    }
+    assert found.shares[""] is everyone.shares[""]
+    assert found.about["shares"] == everyone.about["shares"]
+
+
+def test_a_class_that_training_lacked_gets_no_share_of_any_estimate() -> None:
+    logits = certain(50, 50, 50).double()
+    logits[:, 1] = -torch.inf
+    kept = torch.cat([logits[:50], logits[100:]]).log_softmax(1)
+    held = HeldOut(*(column[held_out(20).labels != 1] for column in held_out(20)))
+    found = estimated(kept, kept.argmax(1), held, NAMES, torch.tensor([50, 0, 50]))
+    assert found.shares[""].tolist() == pytest.approx([0.5, 0, 0.5], abs=1e-3)
+    assert found.about["apart"] < 0.01
+    for table in (found.about["shares"], found.about["bbse"]):
+        assert table["dog"] == {"share": 0, "low": 0, "high": 0}
+    assert by_group(found, [("here", 50, kept[:50])], held, NAMES).shares["here"][1] == 0
+
+
+def test_few_held_out_samples_widen_the_intervals_of_images_in_doubt() -> None:
+    g = torch.Generator().manual_seed(0)
+    logits = (1.5 * torch.randn(2000, 3, generator=g)).log_softmax(1)
+    widths = []
+    for held in (None, held_out(500), held_out(20)):
+        said = estimated(logits, logits.argmax(1), held, NAMES).about
+        widths.append(sum(row["high"] - row["low"] for row in said["shares"].values()))
+        assert (said["count_as"] < 2000) == (held is not None)
+    assert widths[0] < widths[1] < widths[2] / 2

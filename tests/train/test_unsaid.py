@@ -127,7 +127,8 @@ def test_offline_large_images_are_trained_from_scratch(
 
 
 def test_a_plan_is_kept_by_result_manifest_and_a_second_judgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limit, "measure", lambda *_: (1.0, 10, 1e-4))
+    pace = limit.Pace(step=1.0, steps=10, read=1e-4, seen=1e-4, looked=1e-4, end=0.1, busy=1.0)
+    monkeypatch.setattr(limit, "measure", lambda *_: pace)
     source = folder(tmp_path / "photos", {"deer": 4, "fox": 4})
     words = QUIET | {"model.backbone": "resnet8", "epochs": 500, "max_minutes": 8}
     run = fit(source, out=tmp_path / "run", overrides=words)
