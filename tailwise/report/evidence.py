@@ -123,9 +123,11 @@ def flat(features: Tensor) -> tuple[NDArray[np.float64], str]:
     places, how = np.pad(axes[:, :2], ((0, 0), (0, max(2 - axes.shape[1], 0)))), "principal components"
     if len(rows) > 3 * NEIGHBOURS and places[:, 0].std() > 0:
         from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
 
         start = places / places[:, 0].std() * 1e-4  # as small as scikit-learn's own start
         method = TSNE(perplexity=NEIGHBOURS, init=start, max_iter=500, random_state=0)
-        places, how = method.fit_transform(axes.astype(np.float32)).astype(np.float64), "t-SNE"
+        with threadpool_limits(1):  # its threads wait for one another: half a minute on a busy machine
+            places, how = method.fit_transform(axes.astype(np.float32)).astype(np.float64), "t-SNE"
     low, high = places.min(0), places.max(0)
     return (places - low) / np.where(high > low, high - low, 1), how

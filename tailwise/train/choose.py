@@ -105,7 +105,7 @@ def choices(record: Namespace, said: Told, train: Split, views: int = 1) -> list
     taken = _network(record, said, record.data.image_size or own, samples)
     made_for = pretrained.input_size(taken.name) if adaptable(taken.name) else None
     size = record.data.image_size or made_for or own
-    batch = record.batch_size or rules.batch_size(samples, size, views)
+    batch = record.batch_size or rules.batch_size(samples, size, views, least=rules.LEAST[taken.way])
     epochs = record.epochs if said.settles("epochs") else rules.epochs(samples, batch, taken.way)
     warmup = epochs / 10 if epochs >= 5 else 0.0
     lr = rules.rate(record.optim.rule, batch, taken.way)

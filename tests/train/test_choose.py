@@ -49,8 +49,8 @@ def test_small_images_get_a_small_network_and_no_download(monkeypatch: pytest.Mo
     found = chosen(32)
     assert found["network"].keys == {"model": {"backbone": "resnet32"}}
     assert found["image size"].value == "32 pixels"
-    assert found["batch size"].keys == {"batch_size": 32}
-    assert found["learning rate"].keys["optim"] == {"lr": rules.rate("sgd", 32, rules.SCRATCH)}
+    assert found["batch size"].keys == {"batch_size": 15}
+    assert found["learning rate"].keys["optim"] == {"lr": rules.rate("sgd", 15, rules.SCRATCH)}
     assert "--optim.lr" in str(found["learning rate"])
 
 
