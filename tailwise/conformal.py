@@ -128,8 +128,11 @@ def write(held: HeldOut, folder: Path) -> None:
     write_whole(folder / FILE, save({name: value.contiguous() for name, value in held._asdict().items()}))
 
 
-def read(folder: Path) -> HeldOut | None:
-    """What `write` wrote, or None where there is nothing: a run without validation split, or of an older version."""
+def read(folder: Path, classes: int = 2**31) -> HeldOut | None:
+    """What `write` wrote, or None where there is nothing: a run without validation split, or of an older version.
+
+    Raises `TailwiseError` for a file that holds something else, such as labels of more ``classes``.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -137,6 +140,14 @@ def read(folder: Path) -> HeldOut | None:
     if not path.is_file():
         return None
     try:
-        return HeldOut(**load_file(path))
-    except (SafetensorError, TypeError) as error:
+        held = HeldOut(**load_file(path))
+        labelled = (held.labels, held.predictions)
+        if len({tuple(column.shape) for column in held}) > 1 or held.labels.ndim != 1 or not len(held.labels):
+            raise ValueError("its columns are not of one length")
+        if any(column.dtype != torch.int64 or not 0 <= int(column.min()) <= int(column.max()) < classes for column in labelled):
+            raise ValueError(f"its labels are not those of {classes} classes")
+        if any(not column.is_floating_point() or bool(column.isnan().any()) for column in held[2:]):
+            raise ValueError("its scores are no numbers")
+        return held
+    except (SafetensorError, TypeError, ValueError, OSError) as error:
         raise TailwiseError(f"{path}: cannot be used ({str(error).splitlines()[0]}); train the run again") from error

@@ -164,13 +164,14 @@ def result(answers: Answers, counts: Tensor, names: Sequence[str], train: Tensor
     if train is not None and train.shape != tally.shape:
         raise TailwiseError(f"judge: training tally {tuple(train.shape)} for {counts.numel()} classes; see metrics.tally")
     summary = metrics.summary(tally, counts)
-    columns = zip(names, counts.tolist(), tally[1].tolist(), summary["recall"], summary["precision"], strict=True)
+    shares = summary["recall"], summary["precision"]
+    columns = zip(names, counts.tolist(), tally[1].tolist(), tally[2].tolist(), *shares, strict=True)
     return {
         "n_test": int(tally[1].sum()),
         **{key: value for key, value in summary.items() if key not in ("recall", "precision", "worst")},
         "per_class": [
-            {"name": name, "train": train, "test": test, "recall": recall, "precision": precision}
-            for name, train, test, recall, precision in columns
+            {"name": name, "train": train, "test": test, "predicted": predicted, "recall": recall, "precision": precision}
+            for name, train, test, predicted, recall, precision in columns
         ],
         "worst": _worst(summary, names),
         "ece": {

@@ -45,7 +45,7 @@ def adjust(
     Never correct twice. A model trained with a logit-adjusted or balanced softmax loss has met the training prior
     already; subtracting log π again favours the tail by a second factor 1/π. Pass what the objective carries.
 
-    Raises `TailwiseError` for priors of another length, a carried prior that is not finite, and when no class is left.
+    Raises `TailwiseError` for priors of another length, a prior that is not finite, and when no class is left.
     """
     classes = logits.shape[-1]
     for what, given in (("carried prior", carried_log_prior), ("target prior", target_log_prior), ("absent", absent)):
@@ -58,8 +58,8 @@ def adjust(
         offset = offset + target_log_prior.to(offset)
     if absent is not None:
         offset = offset.masked_fill(absent.to(offset.device), -torch.inf)
-    if bool((offset == -torch.inf).all()):
-        raise TailwiseError("adjust: no class is left to predict; one must have training samples and target mass")
+    if not bool((offset < torch.inf).all() and (offset > -torch.inf).any()):  # and none is NaN
+        raise TailwiseError("adjust: no class is left to predict, or the target prior is NaN or +inf; -inf is a share of 0")
     return logits + offset.to(logits)
 
 

@@ -17,7 +17,7 @@ WORLD = {"models", "data", "metrics"}
 JUDGING = {"task", "priors", "evaluate", "inference"}
 JOBS = {"train", "report", "predict", "export", "survey"}
 BELOW_LOSSES = BASE | {"distributed", "kernels", "files"} | STATE
-BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc", "calibrate", "conformal"} | WORLD | JUDGING
+BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc", "calibrate", "conformal", "doctor"} | WORLD | JUDGING
 MAY_IMPORT = {
     "errors": set(),
     "types": {"errors"},
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "calibrate": BASE,
     "conformal": BASE | {"files"},
     "posthoc": BASE | {"priors", "metrics", "models"},
+    "doctor": BASE,
     **dict.fromkeys(JOBS, BELOW_JOBS | JOBS),
     "integrations": BELOW_JOBS | JOBS,
     **dict.fromkeys(("cli", "__init__"), BELOW_JOBS | JOBS),

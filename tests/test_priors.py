@@ -65,6 +65,9 @@ def test_mistakes_are_named() -> None:
         adjust(LOGITS, torch.zeros(3), torch.zeros(4))
     with pytest.raises(TailwiseError, match="not finite"):
         adjust(LOGITS, torch.tensor([0.0, 0.0, -torch.inf]))
+    for value in (torch.nan, torch.inf):
+        with pytest.raises(TailwiseError, match="the target prior is NaN or"):
+            adjust(LOGITS, torch.zeros(3), torch.tensor([0.0, value, -torch.inf]))
     with pytest.raises(TailwiseError, match="no class is left"):
         adjust(LOGITS, torch.zeros(3), absent=torch.ones(3, dtype=torch.bool))
 

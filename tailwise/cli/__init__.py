@@ -1,17 +1,20 @@
 """The command line: the commands are in `tailwise.cli.commands`, each a parser and a function that runs it."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from tailwise.cli.commands import COMMANDS, USAGE
-from tailwise.errors import TailwiseError
+from tailwise.errors import TailwiseError, Told
 
 __all__ = ["USAGE", "main", "script"]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for a mistake that the user can mend, 130 when interrupted."""
+    """Run a command; returns the exit code: 0, 2 for a mistake that the user can mend, 75 for `Told`, 130 when interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
     command, *rest = list(sys.argv[1:] if words is None else words) or ["--help"]
     try:
         if command in ("-h", "--help"):
@@ -31,6 +34,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except TailwiseError as error:
         print(f"tailwise: {error}", file=sys.stderr)
         return 2
+    except Told as told:
+        print(f"tailwise: {told}", file=sys.stderr)
+        return told.code
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

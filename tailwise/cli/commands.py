@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tailwise.cli import completion, convert, data, export, fit, look, predict
+from tailwise.cli import completion, convert, data, doctor, export, fit, look, predict, study
 from tailwise.cli.parser import Parser
 
 
@@ -22,6 +22,8 @@ COMMANDS = {
     "fit": Command("SOURCE", "train a recogniser and judge it; writes a run folder", fit.fit_parser, fit.fit, keys=True),
     "evaluate": Command("RUN", "judge a trained run again", look.evaluate_parser, look.evaluate),
     "report": Command("RUN...", "print a run's card or a table of several; write a page", look.report_parser, look.report),
+    "doctor": Command("RUN...", "name what went wrong in training", doctor.doctor_parser, doctor.doctor),
+    "study": Command("RUN...", "measure what the features know and how they lie", study.study_parser, study.study),
     "recipes": Command("", "list the recipes inside the package", look.recipes_parser, look.recipes),
     "bench": Command("RECIPE...", "train recipes over seeds for one table", fit.bench_parser, fit.bench, keys=True),
     "predict": Command("RUN PATH...", "label images, or their pixels", predict.predict_parser, predict.predict),
@@ -43,9 +45,7 @@ Train, judge and ship recognisers on long-tailed data.
   tailwise --version
 
 examples:
-  tailwise data photos/
   tailwise fit photos/ --max-minutes 30
   tailwise fit digits --imbalance-factor 50 --objective LogitAdjusted
-  tailwise fit --recipe digits_lt/gml --seed 1 --out runs/gml-1
   tailwise bench 'digits_lt/*' --seeds 3 --out bench
 """

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from tailwise.cli.keys import add_keys
@@ -54,26 +55,31 @@ def fit(words: list[str]) -> None:
     started = _began()
     from tailwise.train.fit import fit as train
     from tailwise.train.fit import resume
+    from tailwise.train.launch import is_follower
+    from tailwise.train.notice import end, heard
 
-    if options.resume is not None:
-        if dotted or any(value for key, value in vars(options).items() if key != "resume"):
-            raise TailwiseError("fit --resume takes the run's own recipe; leave the other options out")
-        run = resume(options.resume, started)
-    else:
-        named = ("objective", "epochs", "seed")
-        given = [f"--{name}={getattr(options, name)}" for name in named if getattr(options, name) is not None]
-        factor, minutes = options.imbalance_factor, options.max_minutes
-        given += [f"--max_minutes={minutes}"] if minutes is not None else []
-        given += [f"--data.imbalance_factor={factor}"] if factor is not None else []
-        run = train(
-            options.source,
-            recipe=options.recipe,
-            out=options.out,
-            overwrite=options.overwrite,
-            strict=options.strict or None,
-            started=started,
-            overrides=[*given, *dotted],  # an objective before its options
-        )
+    with nullcontext() if is_follower() else heard(end):  # a follower waits where Python hears nothing
+        if options.resume is not None:
+            if dotted or any(value for key, value in vars(options).items() if key != "resume"):
+                raise TailwiseError("fit --resume takes the run's own recipe; leave the other options out")
+            run = resume(options.resume, started)
+        else:
+            named = ("objective", "epochs", "seed")
+            given = [f"--{name}={getattr(options, name)}" for name in named if getattr(options, name) is not None]
+            factor, minutes = options.imbalance_factor, options.max_minutes
+            given += [f"--max_minutes={minutes}"] if minutes is not None else []
+            given += [f"--data.imbalance_factor={factor}"] if factor is not None else []
+            run = train(
+                options.source,
+                recipe=options.recipe,
+                out=options.out,
+                overwrite=options.overwrite,
+                strict=options.strict or None,
+                started=started,
+                overrides=[*given, *dotted],  # an objective before its options
+            )
+    if is_follower():
+        return
     from tailwise.report import card
 
     print(card(run.result))
@@ -106,6 +112,9 @@ def bench_parser() -> Parser:
     add("--seeds", metavar="N", default=3, type=int, help="seeds 0 to N-1 for each recipe; default 3")
     add("--out", metavar="DIR", default="bench", help="where runs and tables go; default bench")
     add("--jobs", metavar="N", default=1, type=int, help="runs at a time on each GPU, or on the CPU; default 1")
+    add(
+        "--cluster", metavar="ADDRESS", help="run on the machines that Ray joins there, or at auto; all of them need to see DIR"
+    )
     add("--minutes", metavar="M", default=float("inf"), type=float, help="stop after M minutes; the same command goes on")
     parser.offers = {"recipes": RECIPE, "out": FOLDER}
     return parser
@@ -127,6 +136,7 @@ def bench(words: list[str]) -> None:
         seeds=range(options.seeds),
         out=options.out,
         jobs=options.jobs,
+        cluster=options.cluster,
         minutes=options.minutes,
         overrides=dotted,
     )

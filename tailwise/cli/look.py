@@ -1,6 +1,7 @@
 """``tailwise evaluate``, ``report``, ``recipes``: what is there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,18 +46,38 @@ def report(words: list[str]) -> None:
     from tailwise.train.run import Run
 
     runs = [Run(path) for path in given.runs]
-    if given.html:
-        _page(runs, Path(given.html))
+    with _whole(runs):
+        _report(runs, given.html, given.text)
+
+
+def _report(runs: "Sequence[Run]", html: str | None, text: bool) -> None:
+    if html:
+        _page(runs, Path(html))
         return
     from tailwise.report import card, compare
     from tailwise.train.run import by_recipe
 
     print(card(runs[0].result) if len(runs) == 1 else compare(by_recipe(runs)))
-    if given.text:
+    if text:
         from tailwise.report.repeat import repeat
 
         for run in runs:
             print(repeat(run.path, run.manifest, run.recipe_text))
+
+
+@contextmanager
+def _whole(runs: "Sequence[Run]") -> Iterator[None]:
+    """Files of a run that are JSON and say something else than a run says become one line."""
+    try:
+        yield
+    except TailwiseError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        which = f"{runs[0].path}/" if len(runs) == 1 else "one of these runs: "
+        raise TailwiseError(
+            f"report: {which}result.json, manifest.json or recipe.yaml is damaged ({type(error).__name__}: {error}); "
+            f"`tailwise evaluate {runs[0].path}` writes the first anew"
+        ) from error
 
 
 def _page(runs: "Sequence[Run]", file: Path) -> None:

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from tailwise.data.cells import guarded
 from tailwise.data.multilabel import MultiLabelSplit, indicators, rarest_label
-from tailwise.data.source import SMALL, Encoded, Images, Issue, Source, Split, Stacked, content_hash, to_rgb
+from tailwise.data.source import SMALL, Encoded, Images, Issue, Source, Split, Stacked, check_names, content_hash, to_rgb
+from tailwise.files import write_whole
 from tailwise.types import TailwiseError
 
 TOLERATED = 0.01
@@ -81,6 +83,8 @@ def content_of(item: Path | bytes | None) -> tuple[bytes, str]:
     if item is None:
         return b"", "missing"
     try:
+        if not isinstance(item, bytes) and item.exists() and not item.is_file():  # a pipe would be waited for, for ever
+            return b"", "not a file"
         content = item if isinstance(item, bytes) else item.read_bytes()
     except FileNotFoundError:
         return b"", "missing"
@@ -137,6 +141,7 @@ def examine(
     Raises `TooManyBad` when more than 1 % of all samples are bad (``strict``: one), and `TailwiseError` when fewer than
     two classes have training images, when val or test has a class that train lacks, and when a class loses its last one.
     """
+    check_names(name, names)
     looks = {split: look_at_all(look, of_split) for split, of_split in samples.items()}
     kept, issues = sort_out(samples, looks)
     if issues and issues_path is not None:
@@ -154,12 +159,15 @@ def examine(
 
 
 def write_issues(issues: Iterable[Issue], path: str | Path) -> None:
-    """Writes ``path,split,problem``, one line for each skipped sample; makes the folder where there is none."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "split", "problem"])
-        writer.writerows((issue.path, issue.split, issue.problem) for issue in issues)
+    """Writes ``path,split,problem``, one line for each skipped sample; makes the folder where there is none.
+
+    Cells are `tailwise.data.cells.guarded`. Raises `TailwiseError` when it cannot be written.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["path", "split", "problem"])
+    writer.writerows(map(guarded, (issue.path, issue.split, issue.problem)) for issue in issues)
+    write_whole(Path(path), table.getvalue().encode(errors="backslashreplace"))  # a path need not be text
 
 
 def look_at_all(look: Callable[[S], T], samples: Sequence[S], task: int = _TASK) -> list[T]:

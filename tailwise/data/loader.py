@@ -4,6 +4,7 @@ The k-th training batch of a run follows from (seed, k): the epoch's order, each
 Resuming is a cursor, ranks take contiguous shares of one global batch, and the number of workers changes nothing.
 """
 
+import signal
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -94,20 +95,29 @@ class TrainLoader:
 
 
 class EvalLoader:
-    """All samples once, in order, the last batch ragged; every key is 0."""
+    """All samples once, in order, the last batch ragged; every key is 0.
 
-    def __init__(self, split: Split, views: Views, *, batch_size: int, workers: int = 0) -> None:
+    Of several processes the one of ``rank`` has every ``world``-th sample, and none is padded: a process beyond the last
+    sample gets the first one, so that all have a batch, with the index -1, which says that it is not to be counted.
+    """
+
+    def __init__(self, split: Split, views: Views, *, batch_size: int, workers: int = 0, rank: int = 0, world: int = 1) -> None:
         if batch_size < 1:
             raise TailwiseError(f"batch size: must be at least 1, got {batch_size}")
         self.split, self.views, self.batch_size, self.workers = split, views, batch_size, workers
+        self.mine = torch.arange(len(split.labels))[rank::world]
+        self.idle = rank >= len(split.labels) > 0
 
     def __len__(self) -> int:
         """Batches in all."""
-        return -(-len(self.split.labels) // self.batch_size)
+        return max(-(-len(self.mine) // self.batch_size), int(self.idle))
 
     def batch(self, step: int) -> Batch:
         """The ``step``-th batch."""
-        index = torch.arange(step * self.batch_size, min((step + 1) * self.batch_size, len(self.split.labels)))
+        if self.idle:
+            first = torch.zeros(1, dtype=torch.int64)
+            return _batch(self.split, self.views, first, first)._replace(index=first - 1)
+        index = self.mine[step * self.batch_size : (step + 1) * self.batch_size]
         return _batch(self.split, self.views, index, torch.zeros_like(index))
 
     def __iter__(self) -> Iterator[Batch]:
@@ -144,12 +154,20 @@ def _read(loader: TrainLoader | EvalLoader, steps: range, workers: int) -> Itera
         batch_size=None,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_deaf,
         generator=torch.Generator(),  # else it would draw from the global one, and workers would change the model's dropout
     )
     for batch in made:
         if isinstance(batch, TailwiseError):
             raise batch
         yield batch
+
+
+def _deaf(worker: int) -> None:
+    """A scheduler tells all processes of a job to end; the one that trains takes its step before, for which it needs this."""
+    for notice in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, notice):  # Windows lacks the second
+            signal.signal(getattr(signal, notice), signal.SIG_IGN)
 
 
 def _batch(split: Split, views: Views, index: Tensor, key: Tensor) -> Batch:

@@ -78,11 +78,13 @@ def long_tailed(
         c = int((wanted < 1).nonzero()[0])
         raise TailwiseError(f"long tail: class {class_name(c, names)} would be empty; give it an image or allow empty classes")
     generator = np.random.RandomState(seed)  # the legacy generator: the published subsets come from it
-    chosen = []
+    chosen: list[Tensor] = []
+    order = np.argsort(labels.numpy(), kind="stable")  # once: a look at all labels for each class would be N · C
+    ends = np.searchsorted(labels.numpy(), np.arange(len(wanted) + 1), sorter=order)
     for c, n in enumerate(wanted.tolist()):
-        of_class = np.flatnonzero(labels.numpy() == c)
+        of_class = order[ends[c] : ends[c + 1]]
         generator.shuffle(of_class)
-        chosen.append(torch.from_numpy(of_class[:n].astype(np.int64)))
+        chosen.append(torch.from_numpy(of_class[:n]))
     return torch.cat(chosen)
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,10 @@ from tailwise.types import TailwiseError
 
 SMALL = 64
 """Images whose sides are at most this long are kept in memory as pixels: 64 × 64 × 3 bytes are about what a file takes."""
+
+HARMLESS = "Corrupt EXIF data"
+"""A warning of Pillow about pictures that it reads all the same; nothing here asks what a camera wrote beside the pixels."""
+warnings.filterwarnings("ignore", HARMLESS)
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """What sources call their splits, and what they are called here."""
@@ -81,7 +87,9 @@ class Encoded:
 
 
 def decode(item: Path | bytes) -> Image.Image:
-    """The image in a file, or in encoded bytes, as RGB; raises what Pillow raises."""
+    """The image in a file, or in encoded bytes, as RGB; raises what Pillow raises, and OSError for a path of another thing."""
+    if isinstance(item, Path) and item.exists() and not item.is_file():  # a pipe would be waited for, for ever
+        raise OSError("not a file")
     with Image.open(io.BytesIO(item) if isinstance(item, bytes) else item) as image:
         return to_rgb(image)
 
@@ -187,3 +195,10 @@ def stack_if_small(split: Split, limit: int = SMALL) -> Split:
 def class_name(c: int, names: Sequence[str]) -> str:
     """Class ``c`` as an error calls it: by its name where there are ``names``, else by its number."""
     return repr(names[c]) if names else str(c)
+
+
+def check_names(name: str, names: Sequence[str]) -> None:
+    """Refuse, with `TailwiseError`, classes of one name, and one whose name is blank."""
+    if bad := [one for one, times in Counter(names).items() if times > 1 or not one.strip()]:
+        what = "two classes have the name" if bad[0].strip() else "a class has the name"
+        raise TailwiseError(f"{name}: {what} {bad[0]!r}; give each a name of its own")

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tailwise.counts import turns
 from tailwise.data.source import class_name
-from tailwise.rng import permutation
+from tailwise.rng import permutation, uniform
 from tailwise.types import TailwiseError
 
 SWEEPS = 3
@@ -42,9 +43,10 @@ def hold_out(
     wanted = (counts * fraction).round().to(torch.int64).clamp(min=1).minimum(counts - 1)
     held = torch.zeros(len(labels), dtype=torch.bool)
     if groups is None:
-        for c in counts.nonzero()[:, 0].tolist():
-            of_class = (labels == c).nonzero()[:, 0]
-            held[of_class[permutation(len(of_class), seed, c)[: int(wanted[c])]]] = True
+        c, turn = torch.arange(len(counts)).repeat_interleave(counts), turns(counts)
+        drawn = uniform(seed, c, turn).argsort(stable=True)  # of each class what `permutation` with its number would say
+        drawn = drawn[c[drawn].argsort(stable=True)]
+        held[labels.argsort(stable=True)[drawn[turn < wanted[c]]]] = True
     else:
         chosen = _held_groups(labels, counts, wanted, seed, groups, names, least)
         held = torch.tensor([group in chosen for group in groups])

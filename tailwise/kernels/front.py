@@ -1,5 +1,6 @@
 """`class_lse`: one front for every way to compute a class-wise log-sum-exp."""
 
+import math
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from tailwise.kernels import reference, streaming
 from tailwise.kernels.problem import EMPTY, Problem, Sums
 from tailwise.types import TailwiseError
 
+COLDEST = 1e-24
+"""The lowest temperature: with unit rows, scores stay far above `EMPTY`."""
 SMALL = 1 << 13
 """Up to so many scores the reference is as fast as any."""
 
@@ -78,11 +81,14 @@ def class_lse(
 
     The sets are accumulated apart and never subtracted from one another: a difference of finished sums cancels. An
     empty set gives `EMPTY`, a NaN among a query's scores NaN. Gradients reach queries, keys, bias and temperature. Sums
-    are float32 or wider, whatever the inputs and autocast say. Time O(B K d); fastest with keys sorted by class. Memory
-    O(B + K) and, tile by tile, `streaming.KEPT` bytes. Shapes and dtypes that do not fit raise `TailwiseError`.
+    are float32 or wider, whatever the inputs and autocast say; float16 is widened first. Time O(B K d); fastest with keys
+    sorted by class. Memory O(B + K) and, tile by tile, `streaming.KEPT` bytes. Shapes, dtypes and temperatures that do not
+    fit raise `TailwiseError`.
     """
     given = Problem(queries, keys, bias, labels, key_labels, index, key_index)
     _check(given, temperature)
+    if queries.dtype == torch.float16:  # q / T and scores pass its largest number, 65504
+        queries, keys = queries.float(), keys.float()
     with torch.autocast(queries.device.type, enabled=False):
         fixed = temperature.detach() if isinstance(temperature, Tensor) else temperature
         present = bias.to(given.wide()).clamp(min=EMPTY)  # −inf − (−inf) would be NaN
@@ -108,8 +114,8 @@ def _check(given: Problem, temperature: Tensor | float) -> None:
             raise TailwiseError(f"class_lse: {name} is {_looks(x)}; beside these queries and keys give {kind} {tuple(shape)}")
     if isinstance(temperature, Tensor) and temperature.ndim > 0:
         raise TailwiseError(f"class_lse: temperature has shape {tuple(temperature.shape)}; give a number or a tensor ()")
-    if not (isinstance(temperature, Tensor) or temperature > 0):
-        raise TailwiseError(f"class_lse: temperature must be positive, got {temperature}")
+    if not (isinstance(temperature, Tensor) or COLDEST <= temperature < math.inf):
+        raise TailwiseError(f"class_lse: temperature must be finite and at least {COLDEST:g}, got {temperature}")
 
 
 def _looks(x: Tensor) -> str:

@@ -13,6 +13,7 @@ from tailwise.counts import Counts, allocate, log_prior
 from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
 from tailwise.losses.embedding import EmbeddingTerm, LogTriplet, Pairs
+from tailwise.losses.heads import unit
 from tailwise.losses.logit_adjusted import logit_adjusted
 from tailwise.losses.objective import Objective, full_precision, pointwise, require
 from tailwise.losses.rows import by_rows
@@ -33,8 +34,8 @@ def logit_margin(logits: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
 
 def rarity_weights(counts: Tensor, gamma: float) -> Tensor:
     """ω_c = (n_max/n_c)^γ / Σ_j π_j (n_max/n_j)^γ (C,) float64: more for rare classes, 1 on average over the training set."""
-    rarity = (counts.max().clamp(min=1) / counts.clamp(min=1).double()) ** gamma
-    return rarity / (log_prior(counts).exp() * rarity).sum()
+    rarity = -gamma * counts.clamp(min=1).double().log()
+    return (rarity - (log_prior(counts) + rarity).logsumexp(0)).exp()  # in logarithms: 10⁹ raised to 35 is infinite
 
 
 @full_precision
@@ -52,7 +53,7 @@ def embedding_spread(
     valid, own = (labels >= 0)[:, None] & (key_labels >= 0), labels.clamp(min=0)
     same = position[:, None] == torch.arange(keys.shape[0], device=keys.device)
     alike = labels[:, None] == key_labels
-    z, keys = F.normalize(anchors, dim=-1), F.normalize(keys, dim=-1)
+    z, keys = unit(anchors), unit(keys)
     pairs = Pairs(z, keys, own, key_labels.clamp(min=0), valid & alike & ~same, valid & ~alike, same, counts)
     return weights.to(z.dtype)[own] * term(pairs)
 
@@ -111,8 +112,7 @@ class ELM(Objective):
         position = distributed.positions(labels)
         spread = embedding_spread(self.embedding, features[0], labels, keys, key_labels, position, self.counts, self.rarity)
         if self.training:
-            unit = F.normalize(features[0].detach().to(self.queue.rows.dtype), dim=-1)
-            self.queue.push(unit, labels, index, ring_share(batch))
+            self.queue.push(unit(features[0].detach().to(self.queue.rows.dtype)), labels, index, ring_share(batch))
         return {
             "cls": global_mean(logit_adjusted(logits, targets, self.log_prior, self.tau), weights),
             "emb": self.weight * self.ramped * global_mean(spread, labels >= 0),

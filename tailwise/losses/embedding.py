@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tailwise.losses.objective import require
+from tailwise.losses.options import check_numbers
 
 
 class Pairs(NamedTuple):
@@ -28,7 +29,12 @@ class Pairs(NamedTuple):
 
 
 class EmbeddingTerm:
-    """Ω (M,) from `Pairs`."""
+    """Ω (M,) from `Pairs`; its numbers are checked as options are."""
+
+    def __post_init__(self) -> None:
+        check_numbers(type(self).__name__, vars(self))
+        temperature = vars(self).get("temperature", 1)
+        require(temperature > 0, f"{type(self).__name__}: temperature must be positive, got {temperature}")
 
     def __call__(self, pairs: Pairs) -> Tensor:
         raise NotImplementedError
@@ -50,9 +56,6 @@ class LogTriplet(EmbeddingTerm):
     temperature: float = 0.1
     tau: float = 0.0
 
-    def __post_init__(self) -> None:
-        require(self.temperature > 0, f"{type(self).__name__}: temperature must be positive, got {self.temperature}")
-
     def __call__(self, pairs: Pairs) -> Tensor:
         log_count = pairs.counts.clamp(min=1).to(pairs.anchors.dtype).log()
         margin = self.tau * (log_count[pairs.key_labels] - log_count[pairs.labels][:, None])
@@ -65,13 +68,19 @@ class LogTriplet(EmbeddingTerm):
 class PairHinge(EmbeddingTerm):
     """Ω_i = mean_{p∈P} [D_ip − r⁺_y]₊^q + mean_{n∈Q} [r⁻ − D_in]₊^q with r⁺_y = r₀ (n_y / n_max)^shrink.
 
-    ``shrink`` = 1/4 gives tail classes the smaller ball; 0 gives all the same.
+    ``shrink`` = 1/4 gives tail classes the smaller ball, 0 all the same. A ``power`` q < 1 has an infinite slope at the edge.
     """
 
     inner: float = 0.5
     outer: float = 1.2
     power: float = 1.0
     shrink: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.power <= 16, f"PairHinge: power must lie in [1, 16], got {self.power}")
+        fits = min(self.inner, self.outer, self.shrink) >= 0 and max(self.inner, self.outer) <= 2
+        require(fits, "PairHinge: inner and outer are distances of unit rows, in [0, 2]; shrink is not negative")
 
     def __call__(self, pairs: Pairs) -> Tensor:
         floor = torch.finfo(pairs.anchors.dtype).eps  # the root's slope stays finite for equal rows
@@ -88,9 +97,6 @@ class WeightedSupCon(EmbeddingTerm):
     """Ω_i = mean_{p∈P} [log Σ_{k≠i} exp(s_ik/T) − s_ip/T], supervised contrast; ELM brings the weights."""
 
     temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        require(self.temperature > 0, f"{type(self).__name__}: temperature must be positive, got {self.temperature}")
 
     def __call__(self, pairs: Pairs) -> Tensor:
         scores = pairs.anchors @ pairs.keys.T / self.temperature

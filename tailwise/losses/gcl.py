@@ -16,6 +16,8 @@ SIGMA = 1 / 3
 """Standard deviation, not variance, of the noise before it is clipped to [−1, 1] (the authors' code)."""
 DRAWS = 1024
 """Clouds that the carried prior is averaged over."""
+AT_ONCE = 1 << 22
+"""Numbers of them that are drawn together."""
 
 
 def cloud_sizes(counts: Tensor) -> Tensor:
@@ -71,9 +73,12 @@ class GCL(Objective):
         prior out of the scores.
         """
         draws, classes = (torch.arange(n, device=self.counts.device) for n in (DRAWS, self.counts.numel()))
-        clouds = -self.scale * self.kappa * half_normal(draws[:, None], classes) * cloud_sizes(self.counts)
-        cleared = clouds.log_softmax(1).logsumexp(0).to(self.log_prior.dtype)
-        return (self.log_prior - cleared).log_softmax(0)
+        size, cleared = -self.scale * self.kappa * cloud_sizes(self.counts), []
+        step = max(AT_ONCE // len(classes), 1)
+        for start in range(0, DRAWS, step):
+            some = draws[start : start + step, None]
+            cleared.append((size * half_normal(some, classes)).log_softmax(1).logsumexp(0))
+        return (self.log_prior - torch.stack(cleared).logsumexp(0).to(self.log_prior.dtype)).log_softmax(0)
 
     def noise(self, logits: Tensor, batch: Batch) -> Tensor:
         """|ε| (M, C) of this batch: the same for a draw of a sample on any rank and in any order; 0 outside training."""

@@ -10,7 +10,7 @@ from tailwise.distributed import global_mean
 from tailwise.losses.heads import Projection, RowNorm
 from tailwise.losses.keys import KeyProjection, Whole
 from tailwise.losses.logit_adjusted import logit_adjusted
-from tailwise.losses.mixture import Likelihood, distillation, gaussian_mixture, posterior
+from tailwise.losses.mixture import Likelihood, bounded, distillation, gaussian_mixture, posterior
 from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.losses.samples import Balanced, Draw, ring_share, samples
 from tailwise.queue import ClassQueue, Queue
@@ -87,6 +87,10 @@ class GML(Objective):
     def make_queue(self, size: int, floor: int) -> Queue:
         """Slots in proportion to the class counts above a floor."""
         return ClassQueue(allocate(self.counts, size, floor), self.teacher.dim)
+
+    def vitals(self) -> dict[str, Tensor]:
+        """For `tailwise.doctor.vitals`: T."""
+        return {"temperature": bounded(self.log_temperature.detach())}
 
     def on_step(self, model: nn.Module) -> None:
         """An `Ema` teacher follows the model; a frozen one stays."""

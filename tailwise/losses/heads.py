@@ -8,6 +8,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tailwise.distributed import global_sum, sum_over_ranks, world
+from tailwise.types import TailwiseError
+
+SHORT = 1e-4
+"""Rows that are shorter than this have no direction: divided by it they stay shorter than unit rows, and their slope finite."""
+
+
+def unit(rows: Tensor) -> Tensor:
+    """z / max(‖z‖, `SHORT`), rows (…, d) to unit rows. A row of zeros stays; no slope is above 1 / `SHORT`.
+
+    The usual floor of 1e-12 would make that 10¹²: more than half precision has, and more than a step survives.
+    """
+    return F.normalize(rows, dim=-1, eps=SHORT)
 
 
 class RowNorm(nn.BatchNorm1d):
@@ -51,7 +63,9 @@ class SharedRowNorm(RowNorm):
 class Projection(nn.Module):
     """Linear, norm, ReLU, Linear, then unit length: rows (…, dim) to rows (…, width) on the sphere.
 
-    ``norm`` builds the normalisation of the hidden layer from its width; ``nn.Identity`` leaves it out.
+    ``norm`` builds the normalisation of the hidden layer from its width; ``nn.Identity`` leaves it out. Rows may be of any
+    precision. Under autocast to float16 the layers stay in their own: its largest number is 65504, and a sum of features
+    passes it long before they do. Layers of float16 themselves raise `TailwiseError`.
     """
 
     def __init__(self, dim: int, width: int, hidden: int | None = None, norm: Callable[[int], nn.Module] = RowNorm) -> None:
@@ -61,14 +75,19 @@ class Projection(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows of any number of leading axes; statistics are taken over all of them together."""
-        flat = self.layers(rows.flatten(0, -2))
-        with torch.autocast(flat.device.type, enabled=False):
-            unit = self.onto_sphere(flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat)
-        return unit.reshape(*rows.shape[:-1], unit.shape[-1])
+        flat, device, own = rows.flatten(0, -2), rows.device.type, next(self.parameters()).dtype
+        if own == torch.float16:
+            raise TailwiseError("Projection: float16 overflows in its layers; use autocast (16-mixed), or bfloat16")
+        short = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) != torch.float16
+        with torch.autocast(device, enabled=short):
+            flat = self.layers(flat.to(own))
+        with torch.autocast(device, enabled=False):
+            made = self.onto_sphere(flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat)
+        return made.reshape(*rows.shape[:-1], made.shape[-1])
 
     def onto_sphere(self, rows: Tensor) -> Tensor:
         """Rows (N, width) to unit rows."""
-        return F.normalize(rows, dim=-1)
+        return unit(rows)
 
 
 class NonNegativeProjection(Projection):

@@ -10,7 +10,7 @@ from tailwise.distributed import global_mean
 from tailwise.losses.cross_entropy import cross_entropy
 from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.losses.rows import by_rows
-from tailwise.losses.vs import temperatures
+from tailwise.losses.vs import check_temperatures, temperatures
 from tailwise.types import Batch, Model, Output
 
 
@@ -32,6 +32,7 @@ class LDT(Objective):
     def __init__(self, counts: Counts, model: Model, gamma: float = 0.3) -> None:
         super().__init__(counts, model)
         require(gamma >= 0, f"LDT: gamma must not be negative, got {gamma}")
+        check_temperatures(self.counts, gamma, "LDT")
         self.gamma = gamma
 
     @property

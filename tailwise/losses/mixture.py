@@ -1,5 +1,6 @@
 """The mathematics of GML: a Gaussian mixture likelihood per class, and distillation (Suh & Seo, ICML 2023)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from tailwise.losses.rows import by_rows
 
 Likelihood = Callable[[ClassLSE, Tensor, Tensor], Tensor]
 """From `mixture_sums`, labels (B,) and keys per class (C,) to −log p(y | x) per query (B,): `posterior` or `left_out`."""
+
+COLDEST, HOTTEST = 1e-4, 1e4
+"""Between them lies the temperature, wherever its parameter goes."""
 
 
 class Mixture(NamedTuple):
@@ -43,6 +47,11 @@ def left_out(lse: ClassLSE, labels: Tensor, filled: Tensor) -> Tensor:
 
 def _against_others(others: Tensor, own: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
     return -F.logsigmoid(own - others).masked_fill((keys < 1) | (labels < 0), 0.0)
+
+
+def bounded(log_temperature: Tensor) -> Tensor:
+    """T in `COLDEST` to `HOTTEST`, without a slope outside: one step that is too long would make it infinite."""
+    return log_temperature.clamp(math.log(COLDEST), math.log(HOTTEST)).exp()
 
 
 def mixture_sums(
@@ -81,7 +90,7 @@ def gaussian_mixture(
     ``contrast`` is the ``likelihood`` named, at a fixed temperature, and trains the features; ``temperature`` leaves the
     query's own keys out and trains T alone: a leave-one-out estimate of the variance. One pass over the keys serves both.
     """
-    temperature = log_temperature.exp()
+    temperature = bounded(log_temperature)
     lse = mixture_sums(queries, labels, index, keys, key_labels, key_index, log_prior, filled, temperature.detach())
     variance = left_out(lse.of_temperature(temperature), labels, filled)
     return Mixture(likelihood(lse, labels, filled), variance)

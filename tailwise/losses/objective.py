@@ -10,19 +10,19 @@ from torch import Tensor, nn
 from tailwise.counts import Counts, as_counts, log_prior
 from tailwise.losses.door import admit, check_labels, check_model, check_output
 from tailwise.losses.options import with_options
+from tailwise.losses.tables import Tables
 from tailwise.types import Batch, Model, Output, TailwiseError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Objective(nn.Module):
+class Objective(Tables):
     """What training minimises: named terms from a model's `Output` and the `Batch`; the loss is their sum.
 
-    Heads, queues, teachers and temperatures live here and are thrown away after training. State is parameters, buffers
-    and submodules only, and moves in `forward` only while training, and in the two hooks. Subclasses pass ``counts``, in any
-    form of `tailwise.counts.as_counts`, and ``model`` on, and never keep the model. Calling an objective raises `TailwiseError`
-    for a batch or an output that do not fit, see `tailwise.losses.door`.
+    Heads, queues, teachers and temperatures live here and are thrown away after training. State is parameters, buffers and
+    submodules, and moves in `forward` only while training, and in the two hooks. Subclasses pass ``counts``, in any form of
+    `as_counts`, and ``model`` on, and never keep it. A batch or an output that do not fit raise `TailwiseError`, see `door`.
     """
 
     views: int = 1

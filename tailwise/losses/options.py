@@ -2,14 +2,17 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from tailwise.counts import ALIASES, with_aliases
 from tailwise.types import TailwiseError
 
 P = ParamSpec("P")
+
+LEAST, MOST = 1e-12, 1e6
+"""Sizes of a number that is an option: with these scores, sums and slopes stay far inside what float32 can hold."""
 
 
 def with_options(init: Callable[P, None]) -> Callable[P, None]:
@@ -21,6 +24,9 @@ def with_options(init: Callable[P, None]) -> Callable[P, None]:
         cls = type(args[0])
         if cls.__init__ is call:  # and not that of a base, which is called by it
             _refuse_unknown(cls, kwargs)
+            named = inspect.signature(init).parameters
+            given = {**dict(zip(named, args, strict=False)), **kwargs}
+            check_numbers(cls.__name__, {x: given[x] for x, p in named.items() if p.annotation is float and x in given})
         aliased(*args, **kwargs)
 
     return call
@@ -37,3 +43,10 @@ def _refuse_unknown(cls: type, given: Collection[str]) -> None:
         near = get_close_matches(name, known, 1)
         advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(known[3:]) or 'none'}"
         raise TailwiseError(f"{cls.__name__}: no option {name!r}; {advice}")
+
+
+def check_numbers(name: str, given: Mapping[str, Any]) -> None:
+    """Refuse what is not finite, and sizes other than 0 that lie outside `LEAST` to `MOST`."""
+    for option, value in given.items():
+        if isinstance(value, int | float) and value != 0 and not LEAST <= abs(value) <= MOST:
+            raise TailwiseError(f"{name}: {option} is {value}; give 0 or a size of {LEAST:g} to {MOST:g}")

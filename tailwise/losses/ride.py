@@ -12,7 +12,7 @@ from tailwise.types import Batch, Model, Output
 
 def class_temperature(log_prior: Tensor, reweight: float) -> Tensor:
     """T_c = t_c / max t (C,) in (0, 1], with t_c = 1 + r (C π_c − 1): the rarer a class, the sharper; r in [0, 1)."""
-    raised = 1 + reweight * (log_prior.numel() * log_prior.exp() - 1)
+    raised = (1 - reweight) + reweight * log_prior.numel() * log_prior.exp()  # in this order, positive for any r below 1
     return raised / raised.max()
 
 

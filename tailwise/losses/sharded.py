@@ -9,7 +9,7 @@ from tailwise.kernels import ClassLSE
 from tailwise.losses.gml import GML
 from tailwise.losses.heads import SharedRowNorm
 from tailwise.losses.keys import Refresh
-from tailwise.losses.mixture import Likelihood, Mixture, left_out, mixture_sums, posterior
+from tailwise.losses.mixture import Likelihood, Mixture, bounded, left_out, mixture_sums, posterior
 from tailwise.losses.objective import full_precision, require
 from tailwise.queue import ShardedClassQueue
 
@@ -43,7 +43,7 @@ def sharded_mixture(
     Every rank sums over its keys for the queries of all. The gradient is exact: that of a key comes from the queries of
     all ranks, that of a query from all keys.
     """
-    asked, temperature = (gather(queries), gather_keys(labels), gather_keys(index)), log_temperature.exp()
+    asked, temperature = (gather(queries), gather_keys(labels), gather_keys(index)), bounded(log_temperature)
     sums = mixture_sums(*asked, keys, key_labels, key_index, log_prior, filled, temperature.detach())
     lse = ClassLSE(*(values[..., positions(labels)] for values in over_ranks(sums)))
     variance = left_out(lse.of_temperature(temperature), labels, filled)

@@ -10,7 +10,7 @@ from tailwise.losses.contrastive import class_sums
 from tailwise.losses.heads import NonNegativeProjection
 from tailwise.losses.objective import full_precision
 from tailwise.losses.two_branch import TwoBranch
-from tailwise.types import Batch, Model, Output
+from tailwise.types import IGNORE, Batch, Model, Output
 
 
 @full_precision
@@ -33,16 +33,17 @@ def supervised_contrastive(
     for an IGNORE anchor is finite and means nothing.
     """
     own, valid = labels.clamp(min=0), column_labels >= 0
-    classes = int(torch.cat([own, column_labels]).max()) + 1
-    prior = anchors.new_zeros(classes) if log_prior is None else log_prior
-    bias = prior[column_labels.clamp(min=0)].masked_fill(~valid, -torch.inf)
+    bias = anchors.new_zeros(len(columns)) if log_prior is None else log_prior[column_labels.clamp(min=0)]
+    bias = bias.masked_fill(~valid, -torch.inf)
     index = torch.arange(columns.shape[0], device=labels.device)
     lse = class_lse(anchors, columns, bias, temperature, labels, column_labels, position, index)
-    positives = count_labels(column_labels, classes)[own] - lse.itself_keys
-    members = class_sums(columns, column_labels, classes)
-    rest = members[own] - columns[position] * lse.itself_keys[:, None]
+    # Sums of the classes that are here: with as many classes as there may be, and a width as large, others would not fit
+    here, number = torch.unique(torch.cat([own, column_labels]), return_inverse=True)
+    number, of_columns = number[: len(own)], number[len(own) :].masked_fill(~valid, IGNORE)
+    positives = count_labels(of_columns, len(here))[number] - lse.itself_keys
+    rest = class_sums(columns, of_columns, len(here))[number] - columns[position] * lse.itself_keys[:, None]
     positive = (anchors * rest).sum(1) / positives.clamp(min=1) / temperature
-    value = torch.logaddexp(lse.others, lse.own) - positive - prior[own]
+    value = torch.logaddexp(lse.others, lse.own) - positive - (0.0 if log_prior is None else log_prior[own])
     return value.masked_fill(positives < 1, 0.0)
 
 

@@ -14,6 +14,9 @@ from tailwise.losses.samples import Draw
 from tailwise.losses.targets import simplex, spread
 from tailwise.types import Batch, Model, Output
 
+LARGEST = 10_000
+"""Classes that are matched with targets: it takes a table of C² numbers, 0.8 GB, and up to C³ steps."""
+
 
 class TSC(KCL):
     """`KCL` whose class means are drawn to C fixed targets, spread evenly over the sphere whatever the class counts.
@@ -61,6 +64,7 @@ class TSC(KCL):
             pixels,
         )
         require(target_weight >= 0, f"TSC: target_weight must not be negative, got {target_weight}")
+        require(model.classes <= LARGEST, f"TSC: cannot match {model.classes} classes, at most {LARGEST}; use KCL")
         require(0 <= warmup <= 1, f"TSC: warmup is a share of the epochs in [0, 1], got {warmup}")
         self.target_weight, self.warmup = target_weight, warmup
         points = (simplex if self.width >= model.classes - 1 else spread)(model.classes, self.width)

@@ -29,10 +29,11 @@ def natural_parameters(means: Tensor) -> Tensor:
     R³/(1 − R²) higher: 0.6 % for p = 128 and R = 0.9. Rows that cancel give the uniform distribution, η = 0; R = 1, or
     above it by rounding, gives the largest κ.
     """
+    limits = torch.finfo(means.dtype)
     square = means.square().sum(1, keepdim=True)
-    tiny = torch.finfo(means.dtype).tiny
-    factor = (means.shape[1] - square) / (1 - square).clamp(min=tiny)
-    return means * torch.minimum(factor, HIGHEST / square.sqrt().clamp(min=tiny))
+    below = square.clamp(max=1 - limits.eps)
+    factor = (means.shape[1] - below) / (1 - below)  # positive, where the width is 1 too
+    return means * torch.minimum(factor, HIGHEST / square.sqrt().clamp(min=limits.tiny))
 
 
 @full_precision

@@ -9,11 +9,20 @@ from tailwise.losses.objective import Objective, pointwise, require
 from tailwise.losses.rows import by_rows
 from tailwise.types import Batch, Model, Output
 
+HOTTEST = 1e20
+"""The largest factor that a class's scores are divided by."""
+
 
 def temperatures(counts: Tensor, gamma: float) -> Tensor:
     """Δ_c = (n_max / n_c)^γ (C,) float64, at least 1; zero counts as one."""
     size = counts.clamp(min=1).double()
     return (size.max() / size) ** gamma
+
+
+def check_temperatures(counts: Tensor, gamma: float, name: str) -> None:
+    """Refuse a γ with which a class has no score left."""
+    most = float(temperatures(counts, gamma).max())
+    require(most <= HOTTEST, f"{name}: gamma {gamma} gives the rarest class the temperature {most:.0e}; lower it")
 
 
 @by_rows
@@ -38,6 +47,7 @@ class VS(Objective):
     def __init__(self, counts: Counts, model: Model, gamma: float = 0.3, tau: float = 1.0) -> None:
         super().__init__(counts, model)
         require(min(gamma, tau) >= 0, f"{type(self).__name__}: gamma and tau must not be negative, got {gamma} and {tau}")
+        check_temperatures(self.counts, gamma, type(self).__name__)
         self.gamma, self.tau = gamma, tau
 
     @property
@@ -47,9 +57,9 @@ class VS(Objective):
         The loss fixes f_c = Δ_c (log p(c|x) − τ log π_c + k(x)). Gradients sum to zero when weighted by Δ, so Σ Δ_c f_c
         stays 0 in a linear classifier that starts there: this fixes k, and with it what a prior adds to each logit.
         """
-        factor = temperatures(self.counts, self.gamma).to(self.log_prior.dtype)
+        factor, prior = temperatures(self.counts, self.gamma), self.log_prior.double()
         share = factor.square() / factor.square().sum()
-        return (1 - self.tau) * factor * (self.log_prior - (share * self.log_prior).sum())
+        return ((1 - self.tau) * factor * (prior - (share * prior).sum())).to(self.log_prior.dtype)
 
     def forward(self, out: Output, batch: Batch) -> dict[str, Tensor]:
         """``{"cls": mean ℓ}``."""

@@ -31,6 +31,8 @@ def worst_case_accuracy(recall: Numbers, delta: float, base: Numbers | None = No
     if not bool(kept.any()):
         return None
     accuracy, log_u = recall[kept].double(), u[kept].log().log_softmax(0)
+    if delta == 0:  # of a small β the divergence rounds to 0
+        return float((log_u.exp() * accuracy).sum())
     excess = accuracy - accuracy.min()
 
     def tilted(beta: float) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tailwise.files import go_on, write_whole
+from tailwise.models.about import check, check_network
 from tailwise.models.experts import network
 from tailwise.models.model import Network
 from tailwise.types import Output, TailwiseError
@@ -32,12 +33,12 @@ def save(model: Network, folder: Path, about: Mapping[str, Any]) -> None:
 class Saved(nn.Module):
     """The network of a run folder, rebuilt without any download; satisfies `tailwise.types.Model`.
 
-    ``about`` is the content of its ``model.json``. Raises `TailwiseError` when the folder does not hold a finished run.
+    ``about`` is the content of its ``model.json``. Raises `TailwiseError` when the folder does not hold a finished run, or when
+    its files say what cannot be (`tailwise.models.about`).
     """
 
     def __init__(self, run: str | Path) -> None:
         super().__init__()
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = Path(run)
@@ -46,10 +47,13 @@ class Saved(nn.Module):
                 raise TailwiseError(f"{folder}: no {name} there; give the folder of a finished run, or train one")
         try:
             self.about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            tensors = load_file(folder / WEIGHTS)
+            check_network(self.about["network"], tensors)
             self.network = network(**self.about["network"])
-            self.network.load_state_dict(load_file(folder / WEIGHTS))
-        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
+            self.network.load_state_dict(tensors)
+            check(self.about)
+        except Exception as error:  # damaged and hostile files fail in any way
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise TailwiseError(f"{folder}: {WEIGHTS} and {ABOUT} cannot be used ({reason}); train the run again") from error
         self.dim = self.network.dim
         self.classes = self.network.classes

@@ -36,6 +36,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise TailwiseError(f"{path}: no such checkpoint")
     try:
         content = _content(path)
+    except TailwiseError:
+        raise
     except _Called as called:
         raise _refused(path, str(called)) from None
     except Exception as error:  # damaged and hostile files fail in any way
@@ -47,11 +49,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict):
         raise TailwiseError(f"{path}: holds a {type(content).__name__}, not a state dict")
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {str(key): _held(path, str(key), value) for key, value in content.items() if isinstance(value, Tensor)}
     return {re.sub(r"^((module|_orig_mod)\.)+", "", key): value for key, value in tensors.items()}
 
 
+def _held(path: Path, key: str, tensor: Tensor) -> Tensor:
+    """The tensor, if its numbers are in the file: strides of 0 make a petabyte of one number."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise TailwiseError(f"{path}: refused, for {key} is no tensor whose numbers are all in the file; save plain weights")
+    return tensor
+
+
 def _content(path: Path) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > path.stat().st_size:  # torch does not compress
+            raise TailwiseError(f"{path}: refused, for it would unpack to {size:,} bytes; save it with torch.save")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, on how a pickle was written: what matters becomes an error
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tailwise.data.cells import unguarded
 from tailwise.data.sources.folder import SUFFIXES
 from tailwise.types import TailwiseError
 
@@ -65,7 +66,7 @@ def _listed(listing: Path, column: str | None) -> Iterator[Input]:
                 there = ", ".join(columns) or "none"
                 raise TailwiseError(f"{listing}: no column {' and no '.join(lacking)}; its columns are {there}")
             for cells in reader:
-                given = [(cells[name] or "").strip() for name in wanted]
+                given = [unguarded((cells[name] or "").strip()) for name in wanted]
                 if not all(given):
                     empty = wanted[given.index("")]
                     raise TailwiseError(f"{listing}, line {reader.line_num}: {empty} is empty; fill it in or remove the line")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tailwise.data.augment.pixels import read_whole
+from tailwise.data.cells import guarded
 from tailwise.data.source import Encoded
 from tailwise.data.sources.folder import SUFFIXES
 from tailwise.data.views import Normalisation
@@ -111,9 +112,11 @@ def _files(paths: Sequence[str | Path], out: Path) -> Iterator[tuple[Path, Path]
         elif given.is_dir():
             for file in sorted(given.rglob("*")):
                 inside = file.relative_to(given)
+                if file.suffix.lower() not in SUFFIXES or not file.is_file():  # first, as links may go in circles
+                    continue
                 hidden = any(part.startswith(".") for part in inside.parts)
                 earlier = out.resolve() != given.resolve() and file.resolve().is_relative_to(out.resolve())
-                if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden and not earlier:
+                if not hidden and not earlier:
                     yield inside, file
         else:
             raise TailwiseError(f"{given}: no such file or folder; give images or folders of them")
@@ -155,10 +158,10 @@ def _write(path: Path, image: Image.Image) -> None:
 
 def _table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
-            writer.writerows(rows)
+            writer.writerows([guarded(str(cell)) for cell in row] for row in rows)
     except OSError as error:
         raise _unwritten(path, error) from error
 

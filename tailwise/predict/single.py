@@ -30,7 +30,7 @@ class SingleLabel(Answering):
             raise TailwiseError("predict: --per-group estimates a prior for each group, so it needs --prior estimate")
         if prior == "train" and about["train_counts"] is None:
             raise TailwiseError(f"{run}: its training counts are unknown (a converted checkpoint); give another --prior")
-        self.held = conformal.read(Path(run))
+        self.held = conformal.read(Path(run), len(self.names))
         self.calibration = calibrate.stated(about)
         self.target = None if prior == "estimate" else fixed(prior, self.names, self.counts)
         self.top = min(wishes.top or 1, len(self.names))

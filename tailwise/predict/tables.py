@@ -8,20 +8,20 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from tailwise.data.cells import guarded
 from tailwise.types import TailwiseError
 
 Rows = Iterable[Mapping[str, Any]]
 ROWS_AT_ONCE = 4096
-FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-"""First characters that make a spreadsheet take a cell for a formula (OWASP, CSV injection)."""
 
 
 def write(path: Path, columns: Mapping[str, type], rows: Rows) -> None:
     """Write ``rows``, of which each has a value of its type in every column: str, float, bool, list[str] or list[float].
 
     The ending says how. ``.csv``: UTF-8, quoted where needed; text that a spreadsheet would take for a formula gets a ``'`` in
-    front, as OWASP advises; a list is a JSON array in its cell. ``.jsonl``: an object a line. ``.parquet``. In the latter two
-    text stays as it is. Written beside ``path`` and moved there at the end. Raises `TailwiseError` where that fails.
+    front, as OWASP advises, without which we read it ourselves (`tailwise.data.cells`); a list is a JSON array in its cell.
+    ``.jsonl``: an object a line. ``.parquet``. In the latter two text stays as it is. Written beside ``path`` and moved there
+    at the end. Raises `TailwiseError` where that fails.
     """
     with _whole(path) as temporary:
         writer(path)(temporary, columns, rows)
@@ -48,14 +48,9 @@ def _whole(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def safe(text: str) -> str:
-    """Text for a cell of a CSV file; see `write`."""
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
 def _cell(value: Any) -> str:
     if isinstance(value, str):
-        return safe(value)
+        return guarded(value)
     return json.dumps(value, ensure_ascii=False)  # numbers, true, false, lists: none starts like a formula
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from tailwise import priors
 from tailwise.conformal import HeldOut
 from tailwise.counts import absent, log_prior
+from tailwise.data.cells import unguarded
 from tailwise.losses.binary_cross_entropy import log_odds
 from tailwise.types import TailwiseError
 
@@ -87,7 +88,7 @@ def _file(path: Path, names: Sequence[str], rule: Rule) -> Tensor:
             if not {"class", "share"} <= set(reader.fieldnames or ()):
                 raise TailwiseError(f"{path}: needs the columns class and share, has {', '.join(reader.fieldnames or ())}")
             for cells in reader:
-                name, where = cells["class"], f"{path}, line {reader.line_num}"
+                name, where = unguarded(cells["class"] or ""), f"{path}, line {reader.line_num}"
                 if name in found or name not in names:
                     near = difflib.get_close_matches(str(name), names, n=1)
                     hint = "it is there twice" if name in found else f"did you mean {near[0]!r}?" if near else "no such class"

@@ -73,6 +73,16 @@ class Queue(nn.Module, ABC):
         slots, labels, index, filled = self.held()
         return Keys(self.rows[slots], labels, index, offsets(labels, filled.numel()), filled)
 
+    def vitals(self) -> dict[str, Tensor]:
+        """For `tailwise.doctor.vitals`: the share of this process's slots that is ``filled``, and ``marks`` (K,) of the slots.
+
+        A mark is the sum of a slot's row, NaN while it is unfilled.
+        """
+        slots = self.held().slots
+        marks = torch.full((len(self.rows),), torch.nan, dtype=torch.float64, device=self.rows.device)
+        marks[slots] = self.rows[slots].double().sum(1)
+        return {"filled": torch.tensor(len(slots) / len(self.rows)), "marks": marks}
+
     def _gather(self, keys: Tensor, labels: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `push` was given on all ranks, checked on this one."""
         if strange := [type(x).__name__ for x in (keys, labels, index) if not isinstance(x, Tensor)]:

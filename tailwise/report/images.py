@@ -12,6 +12,7 @@ from tailwise.report import charts, gallery
 from tailwise.report import image_words as words
 from tailwise.report.evidence import Evidence, confusions, flat, flow, group_of, pairs
 from tailwise.report.figures import IMAGES, SHOTS
+from tailwise.report.names import legible
 from tailwise.report.page import Plot, render
 from tailwise.report.run_page import SHELVES, Log, Result, heading, shared, told, untested, worst_and_rarest
 from tailwise.report.text import percent
@@ -30,6 +31,7 @@ def image_report(
     ``evidence`` adds what is about single answers, ``log`` (the run's metrics) the training curves, and ``manifest`` how
     to repeat the run. Names are escaped. Takes seconds and at most some megabytes for ten thousand classes.
     """
+    result = legible(result)
     return render(
         "images.html",
         **shared(result, IMAGES, "Balanced accuracy", log, manifest),

@@ -11,6 +11,7 @@ from tailwise.files import write_whole
 from tailwise.report import gallery
 from tailwise.report import multilabel_words as words
 from tailwise.report.figures import MULTILABEL, SHARES
+from tailwise.report.names import legible
 from tailwise.report.page import render
 from tailwise.report.run_page import Log, Result, heading, shared, told, untested, worst_and_rarest
 from tailwise.report.text import percent
@@ -36,6 +37,7 @@ def multilabel_report(
     ``scored`` adds pictures, ``log`` (the run's metrics) the training curves, and ``manifest`` how to repeat the run. Names
     are escaped.
     """
+    result = legible(result)
     return render(
         "multilabel.html",
         **shared(result, MULTILABEL, "mAP", log, manifest, " Precision, recall and F1 are at probability 1/2."),

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
+
+from tailwise.report.names import plain
 
 WIDTH, HEIGHT = 560, 400
 LEFT, RIGHT, TOP, BOTTOM = 46, 548, 56, 350
@@ -32,7 +34,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 @cache
 def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    kinds: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined, "finalize": plain}
+    return jinja2.Environment(loader=loader, trim_blocks=True, **kinds)
 
 
 def render(template: str, **values: object) -> str:

@@ -10,8 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from tailwise.files import write_whole
+from tailwise.report import doctor
 from tailwise.report.colours import colours, hexadecimal
 from tailwise.report.figures import SHARES
+from tailwise.report.names import legible
 from tailwise.report.page import Picture, Point, picture, render, scatter
 from tailwise.report.text import percent
 from tailwise.types import IGNORE
@@ -48,6 +50,7 @@ def pixel_report(result: Result, examples: Sequence[Example] = (), limit: int = 
     Of the ``examples`` the ``limit`` of lowest mIoU are shown, the worst first, as far as they fit into `ROOM`. Names are
     escaped. The run's ``recipe``, ``data``, ``seed``, ``epochs`` and ``seconds`` stand on top where the result has them.
     """
+    result = legible(result)
     classes, facts = result["per_class"], [f"{key} {result[key]}" for key in ("data", "seed", "epochs") if key in result]
     facts += [f"{result['seconds']:.0f} seconds of training"] if "seconds" in result else []
     drawn = [row for row in classes if row["iou"] is not None and row["share"] > 0]
@@ -62,6 +65,7 @@ def pixel_report(result: Result, examples: Sequence[Example] = (), limit: int = 
         title=f"{result.get('recipe', 'Segmentation')}: IoU by class",
         facts=", ".join(facts),
         summary=_summary(result),
+        doctor=doctor.section(result),
         plot=plot,
         plot_note=_plot_note(len(classes), [row["name"] for row in classes if row not in drawn]),
         caption="Shares in %, classes by their share of the training pixels, n/a: no such pixel",

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tailwise.report import charts, frequency
+from tailwise.report import charts, doctor, frequency
 from tailwise.report.evidence import group_of
 from tailwise.report.figures import Figures
 from tailwise.report.page import script
@@ -40,6 +40,7 @@ def shared(
         "frequency_title": f"{frequency.capital(shown.main[0])} against frequency",
         "frequency_note": frequency.about(classes, shown),
         "curves": _curves(log, shown.headline, called),
+        "doctor": doctor.section(result),
         "classes": _classes(classes, groups, shown, remark),
         "command": manifest.get("command"),
         "sha256": manifest.get("data", {}).get("sha256"),

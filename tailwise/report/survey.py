@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tailwise.report.names import legible
 from tailwise.report.page import BOTTOM, LEFT, RIGHT, TOP, Bar, Picture, Plot, legend, picture, render, script, short
 from tailwise.survey import Survey
 from tailwise.survey.text import MEND, groups_of_classes, headline, sections
@@ -40,7 +41,7 @@ class Shown(NamedTuple):
 def survey_page(survey: Survey, limit: int = PAIRS) -> str:
     """One HTML page that needs nothing else; names and paths are escaped. At most ``limit`` pairs are shown as pictures."""
     record = survey.record
-    rows = sorted(record["classes"], key=lambda row: -row["train"])
+    rows = sorted(legible({"per_class": record["classes"]})["per_class"], key=lambda row: -row["train"])
     groups, splits = list(record["edges"]), list(record["splits"])
     pixels = record["task"] == "pixels"
     columns = {"name": "class", **{split: f"{split} pixels" if pixels else split for split in splits}, "group": "group"}

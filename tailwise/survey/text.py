@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tailwise.errors import visible
+
 SHOWN = 40
 """Classes that are all listed; of more, half as many at either end."""
 
@@ -27,10 +29,10 @@ Record = Mapping[str, Any]
 
 
 def show(record: Record, console: Console) -> None:
-    """Print a survey's record; names and paths are printed as they are, never read as markup."""
+    """Print a survey's record; names and paths are never read as markup, and their control characters are spelt."""
 
     def line(text: str = "", style: str = "") -> None:
-        console.print(Text(text, style=style))
+        console.print(Text("\n".join(visible(one, len(one)) for one in text.split("\n")), style=style))
 
     line(headline(record), "bold")
     line()
@@ -112,7 +114,7 @@ def _bars(record: Record, block: str, width: int) -> Table:
         if hidden and half <= at < half + hidden:
             continue
         drawn = Text(block * bar(row["train"], largest, longest), style=COLOURS[row["group"]])
-        table.add_row(Text(row["name"]), drawn, *(numbers[split][at] for split in splits), row["group"])
+        table.add_row(Text(visible(row["name"])), drawn, *(numbers[split][at] for split in splits), row["group"])
     return table
 
 

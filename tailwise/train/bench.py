@@ -1,11 +1,10 @@
 """Many runs for one table: what is missing is trained, what was interrupted goes on, what is done is left alone."""
 
 import math
-import os
 import signal
-import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,39 +13,39 @@ from types import FrameType
 from tailwise.files import write_whole
 from tailwise.report.bench import Row, html, markdown
 from tailwise.train import parse
+from tailwise.train.cluster import Cluster
+from tailwise.train.machine import Job, Machine, Place
 from tailwise.train.plan import Cell, plan
 from tailwise.train.run import Run, is_locked
 from tailwise.types import TailwiseError
 
-PATIENCE = 60.0
-"""Seconds that an interrupted run gets to end by itself."""
 PAUSE = 0.2
 """Seconds between two looks at what runs."""
+LOSSES = 3
+"""Machines that a run may lose: after so many it may be what takes them down."""
 
 
 class Bench:
     """The state of a bench: which cells are done, failed, running or waiting."""
 
-    def __init__(self, cells: Sequence[Cell], jobs: int) -> None:
-        self.cells = list(cells)
+    def __init__(self, cells: Sequence[Cell], place: Place) -> None:
+        self.cells, self.place = list(cells), place
         self.failed: dict[Cell, str] = {}
         self.told: set[Cell] = set()
-        self.running: dict[subprocess.Popen[bytes], tuple[Cell, str, int]] = {}
+        self.lost: Counter[Cell] = Counter()
+        self.running: dict[Job, Cell] = {}
         self.waiting = [cell for cell in cells if not self._settled(cell)]
-        self.free = _slots(jobs)
-        self.places = len(self.free)
 
     def step(self) -> bool:
         """Collect what has ended and start what can be started; whether the table has changed."""
-        ended = [process for process in self.running if process.poll() is not None]
-        for process in ended:
-            cell, slot, start = self.running.pop(process)
-            self.free.append(slot)
-            if process.returncode != 0 and not cell.done and is_locked(cell.folder):  # another bench was quicker
+        ended = [job for job in self.running if job.poll() is not None]
+        for job in ended:
+            cell = self.running.pop(job)
+            if not cell.done and self._again(cell, job):
                 self.waiting.append(cell)
                 continue
             if not cell.done:
-                self.failed[cell] = _reason(process.returncode, _log(cell), start)
+                self.failed[cell] = job.reason()
             _say(cell, self.failed.get(cell, "done"))
         before = len(self.waiting)
         for cell in list(self.waiting):
@@ -57,7 +56,7 @@ class Bench:
             elif cell.done:  # by another process
                 self.waiting.remove(cell)
                 _say(cell, "done")
-            elif self.free and all(need.done for need in cell.needs) and not self._elsewhere(cell):
+            elif self.place.room() and all(need.done for need in cell.needs) and not self._elsewhere(cell):
                 self.waiting.remove(cell)
                 try:
                     self._start(cell)
@@ -68,14 +67,10 @@ class Bench:
 
     def stop(self) -> None:
         """Interrupt what runs and wait for it: each keeps its last epoch."""
-        for process in self.running:
-            process.send_signal(signal.SIGINT)
-        for process in self.running:
-            try:
-                process.wait(PATIENCE)
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                process.kill()
-                process.wait()
+        for job in self.running:
+            job.interrupt()
+        for job in self.running:
+            job.end()
 
     def rows(self, asked: Sequence[str]) -> list[Row]:
         """The table so far: a row for each recipe that was asked for."""
@@ -112,28 +107,19 @@ class Bench:
             self.told.add(cell)
         return True
 
+    def _again(self, cell: Cell, job: Job) -> bool:
+        """Whether a run that ended early goes on by itself."""
+        if job.lost:
+            self.lost[cell] += 1
+            if self.lost[cell] <= LOSSES:
+                _say(cell, "its machine was lost; it goes on elsewhere")
+                return True
+        return job.poll() != 0 and is_locked(cell.folder)  # another bench was quicker
+
     def _start(self, cell: Cell) -> None:
-        slot = self.free[0]
-        words = ["--resume", str(cell.folder)]
-        if not cell.begun:
-            words = ["--recipe", cell.recipe, "--out", str(cell.folder), *cell.words]
         _say(cell, "resumed" if cell.begun else "started")
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        if slot:
-            environment["CUDA_VISIBLE_DEVICES"] = slot
-        if self.places > 1:  # else every run would take every core, which is many times slower
-            environment["OMP_NUM_THREADS"] = str(max((os.cpu_count() or 1) // self.places, 1))
         cell.folder.parent.mkdir(parents=True, exist_ok=True)
-        with _log(cell).open("ab") as log:
-            start = log.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tailwise.cli", "fit", *words],
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # an interrupt at the terminal reaches us, and we pass it on once
-            )
-        self.running[process] = cell, self.free.pop(0), start
+        self.running[self.place.start(cell)] = cell
 
 
 def bench(
@@ -142,6 +128,7 @@ def bench(
     seeds: Sequence[int],
     out: str | Path,
     jobs: int = 1,
+    cluster: str | None = None,
     minutes: float = math.inf,
     overrides: Sequence[str] = (),
 ) -> list[Row]:
@@ -149,7 +136,8 @@ def bench(
 
     ``patterns`` are names of shipped recipes, globs over them, or YAML files; ``overrides`` go to every run, such as
     ``--data.source=DIR``. A run lies in ``out/RECIPE/SEED``, its log beside it. Runs that others need, such as
-    teachers, are trained once and shared. ``jobs`` run at a time on each GPU, or on the CPU where there is none. After
+    teachers, are trained once and shared. ``jobs`` run at a time on each GPU, or on the CPU where there is none. With
+    the address of a ``cluster`` they run on the machines that Ray joins there, and go on elsewhere when one is lost. After
     ``minutes`` what runs is stopped as by an interrupt, and the same call goes on with it. A run that fails stands in
     the table with its reason and the others go on. Raises `TailwiseError` when nothing can be planned.
     """
@@ -159,7 +147,8 @@ def bench(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TailwiseError(f"{out}: cannot be made ({error.strerror}); choose another --out") from error
-    work, end = Bench(cells, jobs), time.monotonic() + 60 * minutes
+    place = Machine(jobs) if cluster is None else Cluster(cluster, jobs)
+    work, end = Bench(cells, place), time.monotonic() + 60 * minutes
     with _interruptible():
         try:
             while (work.running or work.waiting) and time.monotonic() < end:
@@ -170,6 +159,7 @@ def bench(
             raise KeyboardInterrupt("give the same command again: it goes on where it stopped") from None
         finally:
             work.stop()
+            place.close()
             _write(out, work.rows(asked), overrides)
     return work.rows(asked)
 
@@ -177,27 +167,6 @@ def bench(
 def _write(out: Path, rows: Sequence[Row], overrides: Sequence[str]) -> None:
     write_whole(out / "table.md", markdown(rows, overrides).encode())
     write_whole(out / "table.html", html(rows, overrides).encode())
-
-
-def _slots(jobs: int) -> list[str]:
-    """``jobs`` places on each GPU, by its number; without any, ``jobs`` nameless ones."""
-    import torch
-
-    found = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return (named[:found] or [str(gpu) for gpu in range(found)] or [""]) * jobs
-
-
-def _log(cell: Cell) -> Path:
-    return cell.folder.with_name(f"{cell.seed}.log")
-
-
-def _reason(code: int, log: Path, start: int) -> str:
-    """Why a run failed: the signal that killed it, or the last line that it wrote, from byte ``start`` of the log on."""
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}; the same command continues it"
-    lines = [line for line in log.read_bytes()[start:].decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1].strip().removeprefix("tailwise: ") if lines else f"ended with exit code {code}"
 
 
 def _say(cell: Cell, what: str) -> None:

@@ -1,14 +1,21 @@
-"""The checkpoint of a run: written whole or not at all, and looked at before it is continued."""
+"""The checkpoint of a run: when it is written, whole or not at all, and what is looked at before it is continued."""
 
 import io
+import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from tailwise.errors import Told
 from tailwise.files import go_on, write_whole
+from tailwise.train.notice import listen
+from tailwise.train.run import rows
+from tailwise.train.terms import LOG_EVERY, Terms
 from tailwise.types import TailwiseError
 
 
@@ -26,12 +33,98 @@ class Whole(TorchCheckpointIO):
         write_whole(Path(path), packed.getvalue(), go_on(Path(path).parent))
 
 
-def check(path: Path, learner: LightningModule) -> None:
-    """Refuse, with `TailwiseError`, a file that is no checkpoint, or one of another model or objective."""
+class Saving(Callback):
+    """Saves after each epoch, whenever the last time is ``minutes`` ago, and when a scheduler tells the process to end.
+
+    It does so between two steps: what belongs to the last one is all done, a look at validation and rows of the log too, so
+    that a resumed run is as if nothing had been. Told to end, it saves and raises `Told`; during a look, which is done again
+    after a resume, and before the first step it only raises. ``stamp`` goes into the file, and says which run's it is.
+    """
+
+    def __init__(self, path: Path, minutes: float, stamp: Mapping[str, str]) -> None:
+        self.path, self.minutes, self.stamp = path, minutes, dict(stamp)
+        self.notice = ""
+        self.step, self.time = 0, 0.0  # of the last checkpoint
+
+    def state_dict(self) -> dict[str, str]:
+        return self.stamp
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["terms"] = cast(Terms, pl_module.terms).state_dict()  # of the epoch so far
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        cast(Terms, pl_module.terms).load_state_dict(checkpoint.get("terms", {}))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # what was saved is the moment before a batch; if that was the last of its epoch, Lightning would take it for done
+        trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = False
+        self.step, self.time = trainer.global_step, time.monotonic()
+        listen(self._hear)  # in place of what Lightning does then, in the processes that train
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # numbers the rows; off by one after a resume
+        looks = trainer.world_size == 1 or pl_module.device.type == "cpu" or trainer.global_step % LOG_EVERY == 0
+        late = time.monotonic() - self.time >= 60 * self.minutes
+        asked = looks and _anywhere(trainer, late or bool(self.notice))
+        if asked or batch_idx == 0:
+            self._save(trainer, pl_module)
+        if asked:
+            self._heed(trainer)
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.world_size == 1 and self.notice:  # several processes end together, after the look
+            raise Told(self.notice, f", saved at step {self.step}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, pl_module)
+        self._heed(trainer)
+
+    def _hear(self, notice: str) -> None:
+        self.notice = notice
+
+    def _heed(self, trainer: Trainer) -> None:
+        if _anywhere(trainer, bool(self.notice)):
+            raise Told(self.notice or "another process", f", saved at step {self.step}")
+
+    def _save(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.global_step == self.step:
+            return
+        names, values = zip(*((name.removeprefix("task."), value) for name, value in module.named_parameters()), strict=True)
+        finite = torch.stack([value.isfinite().all() for value in values]).tolist()  # one wait for a GPU, not one for each
+        if bad := [name for name, good in zip(names, finite, strict=True) if not good]:
+            raise TailwiseError(f"training: {bad[0]} is not finite after step {trainer.global_step}, not saved; lower optim.lr")
+        trainer.save_checkpoint(self.path)
+        self.step, self.time = trainer.global_step, time.monotonic()
+
+
+def _anywhere(trainer: Trainer, here: bool) -> bool:
+    """Whether it is so in any of the processes: they save and end at the same step."""
+    return bool(trainer.strategy.reduce_boolean_decision(here, all=False))
+
+
+def check(path: Path, learner: LightningModule, stamp: Mapping[str, str] | None = None) -> int:
+    """How many steps a checkpoint has taken; the learner has its state then.
+
+    Raises `TailwiseError` for a file that is no checkpoint, and one of another model, objective, or ``stamp``.
+    """
     try:
-        learner.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        learner.load_state_dict(content["state_dict"])
+        theirs, steps = content.get("callbacks", {}).get(Saving.__name__, stamp), int(content.get("global_step", 0))
     except Exception as error:  # torch.load raises anything on damaged files
         reason = (str(error).splitlines() or [""])[0][:120]
         raise TailwiseError(
             f"{path}: not a checkpoint of this run ({type(error).__name__}: {reason}); restore it, or start a new run"
         ) from error
+    if other := [part for part, value in (stamp or {}).items() if not isinstance(theirs, dict) or theirs.get(part) != value]:
+        raise TailwiseError(
+            f"{path}: not a checkpoint of this run (it has another {', another '.join(other)}); restore it, or start a new run"
+        )
+    return steps
+
+
+def rewind(log: Path, steps: int) -> None:
+    """Take out of ``metrics.jsonl`` what a run that goes on after so many ``steps`` logs again, and lines that were cut off."""
+    if log.is_file():
+        kept = [json.dumps(row) + "\n" for row in rows(log) if row["step"] < steps]
+        write_whole(log, "".join(kept).encode(), go_on(log.parent))

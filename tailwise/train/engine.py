@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from tailwise import distributed
-from tailwise.data.loader import TrainLoader
+from tailwise.data.loader import EvalLoader, TrainLoader
 from tailwise.models import Saved
 from tailwise.task import Task
 from tailwise.train.prepared import Prepared
@@ -37,6 +37,23 @@ def training_data(recipe: Recipe, prepared: Prepared, views: int, device: torch.
         sampler=recipe.sampler,
         epochs=recipe.epochs,
     )
+
+
+def checking_data(recipe: Recipe, prepared: Prepared) -> EvalLoader:
+    """This process's share of what is looked at between epochs."""
+    return EvalLoader(
+        prepared.checked,
+        prepared.plain(),
+        batch_size=prepared.check_batch,
+        workers=recipe.engine.workers,
+        rank=distributed.rank(),
+        world=distributed.world(),
+    )
+
+
+def processes(engine: Engine) -> int:
+    """How many train together, on all machines."""
+    return engine.devices * engine.nodes
 
 
 def precision(engine: Engine) -> Any:

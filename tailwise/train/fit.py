@@ -14,13 +14,17 @@ import yaml
 from jsonargparse import Namespace
 
 from tailwise.data.checks import write_issues
+from tailwise.errors import Told
 from tailwise.files import go_on, write_whole
-from tailwise.train import loggers, needs, parse
+from tailwise.train import loggers, needs, parse, same
 from tailwise.train.choose import Choice
 from tailwise.train.engine import build_task
 from tailwise.train.finish import finish
-from tailwise.train.judge import judge_run
+from tailwise.train.follow import follow
+from tailwise.train.judge import PAGE, judge_run
+from tailwise.train.launch import as_launched, call, check_begun, has_begun, is_follower, launched, leading, shared_out
 from tailwise.train.limit import plan, until
+from tailwise.train.notice import end, heard
 from tailwise.train.prepare import prepare, torn_groups
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Data
@@ -35,6 +39,7 @@ from tailwise.train.run import (
     locked,
     new_folder,
     surroundings,
+    write_json,
 )
 from tailwise.train.settle import first_choice, normalised, objective_class, settle, unsaid
 from tailwise.types import TailwiseError
@@ -64,6 +69,8 @@ def fit(
     begins, by default now. Raises `TailwiseError`, one line, for anything that the user can mend.
     """
     started = time.monotonic() if started is None else started
+    if is_follower():
+        return follow()
     given = {
         "data.source": source,
         "objective": objective,
@@ -79,7 +86,8 @@ def fit(
     record = parse.resolve(parse.read(recipe) if recipe else first_choice(words), words)
     name = Path(recipe).stem if recipe else objective_class(record).__name__
     folder = Path(out) if out else Path("runs") / f"{Path(record.data.source).stem}-{name}-{record.seed}"
-    check_folder(folder, overwrite)
+    if not (begun := has_begun(folder, overwrite)):
+        check_folder(folder, overwrite)
     loggers.check(record.engine.loggers)
     needs.check(record)
     prepared = prepare(needs.without(record).data, folder / ISSUES)
@@ -87,7 +95,10 @@ def fit(
     if recipe is None:
         record, prepared, chosen = unsaid(record, words, prepared)
     prepared = normalised(record, prepared)
-    record = settle(record, prepared)
+    record = as_launched(settle(record, prepared))
+    if begun:
+        check_begun(record, folder)
+        return resume(folder, started)
     rehearse(needs.without(record), prepared, folder)
     record, limit = plan(record, prepared, started)  # last, as it takes a while and a mistake should not
     facts = {"chosen": [asdict(choice) for choice in chosen], "time_limit": limit}
@@ -99,19 +110,31 @@ def fit(
         for name_of, torn in torn_groups(prepared).items():
             said = f"groups of images that lie in train and in {name_of}: {len(torn)}, such as {torn[0]}"
             print(f"{said}; what is measured on {name_of} will be too good", file=sys.stderr)
-        with _named(folder):
+        with _named(folder), leading(folder):
             return _run(record, folder, str(recipe or name), prepared, started, facts)
 
 
 def resume(folder: str | Path, started: float | None = None) -> Run:
-    """Continue an interrupted run from its last checkpoint; refuses one that is finished, foreign, or on other data."""
+    """Continue an interrupted run from its last checkpoint; refuses one that is finished, foreign, edited, or on other data."""
+    if is_follower():
+        return follow()
     run = Run(folder)
-    with locked(run.path), _named(run.path):
-        if run.finished:
+    with _named(run.path), leading(run.path):
+        return _resume(run, started)
+
+
+def _resume(run: Run, started: float | None = None) -> Run:
+    with locked(run.path):
+        if run.finished and launched():  # of a launcher that started again for want of another process
+            return run
+        if run.finished and (run.path / PAGE).is_file():
             raise TailwiseError(f"{run.path}: is finished already; judge it again with `tailwise evaluate {run.path}`")
-        record = parse.resolve(parse.read(run.path / RECIPE), ())
-        name = run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name
-        return _run(record, run.path, name, started=started)
+        if not run.finished:
+            record = parse.resolve(parse.read(run.path / RECIPE), ())
+            same.same_recipe(run, same.settings(parse.dump(record)))
+            name = run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name
+            return _run(record, run.path, name, started=started)
+    return evaluate(run.path)  # it was cut off between its result and its page
 
 
 def evaluate(folder: str | Path) -> Run:
@@ -119,7 +142,7 @@ def evaluate(folder: str | Path) -> Run:
     run = Run(folder)
     recipe = needs.without(parse.resolve(parse.read(run.path / RECIPE), ()))
     prepared = prepare(recipe.data)
-    _same_data(run, prepared)
+    same.same_data(run, prepared)
     known: dict[str, Any] = {}
     with suppress(TailwiseError):  # a damaged result is what this is asked to replace
         known = run.result
@@ -145,24 +168,26 @@ def _run(
     with lasting():
         from tailwise.train.trainer import train
 
-    write_whole(folder / RECIPE, parse.dump(record).encode(), go_on(folder))
-    run = Run(folder)
-    data = Data(**vars(record.data))
+    data, text = Data(**vars(record.data)), parse.dump(record)
     prepared = prepared or prepare(data, folder / ISSUES)
-    if (folder / MANIFEST).is_file():
-        _same_data(run, prepared)
+    begun = {"command": _command(), **surroundings(), same.SETTINGS: same.settings(text)}
+    if (folder / RECIPE).is_file() and (folder / MANIFEST).is_file():
+        same.same_data(Run(folder), prepared)
+        begun = Run(folder).manifest
     if record.engine.threads:
         torch.set_num_threads(record.engine.threads)
     about = {"recipe": name, "objective": objective_class(record).__name__, "seed": record.seed, "selection": "last epoch"}
     about["data"] = prepared.manifest(data)
-    begun = run.manifest if (folder / MANIFEST).is_file() else {"command": _command(), **surroundings()}
-    # before the long training of what is needed: a resume reads the name here
-    run.write(MANIFEST, {**begun, **about, **(facts or {})})
+    write_json(folder / MANIFEST, {**begun, **about, **(facts or {})})
+    write_whole(folder / RECIPE, text.encode(), go_on(folder))  # with it the folder is a run, so it has the manifest by then
+    run = Run(folder)
     for needed in needs.names(record):
         _ensure(record, folder, needed, prepared)
-    recipe = parse.build(needs.filled(record, folder))
+    limit = until(run, started)
+    call(folder, limit)
+    recipe = shared_out(parse.build(needs.filled(record, folder)), folder)
     task = build_task(recipe, prepared)
-    cost = train(task, run, recipe, prepared, until(run, started))
+    cost = train(task, run, recipe, prepared, limit)
     finish(task, run, recipe, prepared)
     judge_run(run, recipe, prepared, cost)
     return run
@@ -185,10 +210,10 @@ def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared) ->
     asked = settle(asked, prepared)
     if (where / RECIPE).is_file() and _method(Run(where).recipe_text) == _method(parse.dump(asked)):
         if Run(where).finished:
-            _same_data(Run(where), prepared)
+            same.same_data(Run(where), prepared)
             return
         if (where / CHECKPOINT).is_file():
-            resume(where)
+            _resume(Run(where))
             return
     print(f"needs {needed}: training {wanted} first, in {where}", file=sys.stderr)
     with locked(where):
@@ -203,17 +228,16 @@ def _method(recipe_text: str) -> dict[str, Any]:
 
 @contextmanager
 def _named(folder: Path) -> Iterator[None]:
-    """An interrupt says which run it stopped."""
+    """An interrupt, or a scheduler's notice to end, says which run it stopped."""
+    advice = f"continue with `tailwise fit --resume {folder}`"
     try:
-        yield
+        with heard(end):
+            yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"continue with `tailwise fit --resume {folder}`") from None
-
-
-def _same_data(run: Run, prepared: Prepared) -> None:
-    then = run.manifest["data"]
-    if then["sha256"] != prepared.source.sha256 or then["train_counts"] != prepared.counts.tolist():
-        raise TailwiseError(f"{run.path}: the data have changed since this run began ({then['source']}); start a new run")
+        raise KeyboardInterrupt(advice) from None
+    except Told as told:
+        told.advice = advice
+        raise
 
 
 def _command() -> str:

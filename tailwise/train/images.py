@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from torch import Tensor
 
 from tailwise import calibrate, metrics
-from tailwise.counts import absent
+from tailwise.counts import absent, shot_groups
 from tailwise.data.loader import EvalLoader
 from tailwise.data.source import SMALL, Split
 from tailwise.data.views import MultiView, multi_view
@@ -81,8 +81,11 @@ class PreparedImages(Prepared):
         return multi_view(["plain"], self.size, self.normalise)
 
     def look(self, tally: Tensor) -> Mapping[str, Tensor]:
-        """Balanced accuracy: the mean recall."""
-        return {"balanced": metrics.recalls(tally).nanmean().float()}
+        """Balanced accuracy, the mean recall, and that of each shot group that is looked at."""
+        recalls = metrics.recalls(tally)
+        groups = {name: metrics.group_mean(recalls, mask) for name, mask in shot_groups(self.counts).items()}
+        known = {name: torch.tensor(mean) for name, mean in groups.items() if mean is not None}
+        return {"balanced": recalls.nanmean().float(), **known}
 
     def validation(self, model: Network) -> Validation | None:
         """See `Prepared`."""
@@ -92,8 +95,10 @@ class PreparedImages(Prepared):
         """`tailwise.evaluate.result`; the gap is measured on training images without augmentation."""
         from tailwise.report import images
         from tailwise.report.evidence import gather
+        from tailwise.survey.leaks import Seen, leaks
 
-        trained = metrics.tally(*predictions(model, self._loader(self.train, engine.workers)), model.classes)
+        of_train, of_test = (Seen(model, self.normalise.mean, self.normalise.std) for _ in range(2))
+        trained = metrics.tally(*predictions(of_train, self._loader(self.train, engine.workers)), model.classes)
         carried, calibration = torch.tensor(about["carried_log_prior"]), calibrate.stated(about)
 
         def shipped(logits: Tensor) -> Tensor:
@@ -102,12 +107,15 @@ class PreparedImages(Prepared):
             return calibration._replace(scale=calibration.scale.to(here), bias=calibration.bias.to(here))(free)
 
         tested = self._loader(self.test, engine.workers)
-        answers, evidence = gather(model, tested, self.test, self.counts, correction(carried, self.counts), shipped)
+        answers, evidence = gather(of_test, tested, self.test, self.counts, correction(carried, self.counts), shipped)
 
         def draw(page: Path, whole: Mapping[str, Any], run: Run) -> None:
             images.write(page, whole, evidence, run.metrics(), run.manifest)
 
-        return Judged(result(answers, self.counts, self.names, trained), draw)
+        leak = leaks(of_train, of_test)
+        torn = len({*(self.train.groups or ())} & {*(self.test.groups or ())})
+        figures = result(answers, self.counts, self.names, trained)
+        return Judged(figures | {"leak": leak and leak | {"torn": torn}}, draw)
 
     def _loader(self, split: Split, workers: int = 0) -> EvalLoader:
         return EvalLoader(split, self.plain(), batch_size=self.check_batch, workers=workers)

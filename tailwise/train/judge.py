@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from tailwise.doctor.prior import carried_share
+from tailwise.train.diagnosis import diagnosis
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Recipe
 from tailwise.train.run import RESULT, Run
@@ -38,10 +40,15 @@ def judge_run(run: Run, recipe: Recipe, prepared: Prepared, cost: Mapping[str, f
         "selection": "last epoch",
         **judged.figures,
         "best_epoch": _best(run, prepared.headline) if prepared.checked_name == "val" else None,
+        "carried_prior": carried_share(saved.about["carried_log_prior"], prepared.counts),
     }
+    figures["doctor"] = diagnosis(run, figures)
     run.write(RESULT, figures)
     try:
+        from tailwise.report import geometry  # templates load where a page is drawn
+
         judged.draw(run.path / PAGE, figures, run)
+        geometry.renew(run.path)  # a study of this model, if there is one
     except Exception as error:  # a page that cannot be drawn loses nobody a result
         if not isinstance(error, OSError | TailwiseError):
             traceback.print_exc()  # a mistake of ours

@@ -7,11 +7,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from tailwise.data.loader import TrainLoader
+from tailwise.data.loader import EvalLoader, TrainLoader
+from tailwise.distributed import global_sum
 from tailwise.task import Task
 from tailwise.train.optim import Schedule
 from tailwise.train.terms import LOG_EVERY, Terms
-from tailwise.types import Batch, TailwiseError
+from tailwise.types import Batch
 
 
 class Learner(LightningModule):
@@ -21,13 +22,14 @@ class Learner(LightningModule):
         self,
         task: Task,
         loader: Callable[[torch.device], TrainLoader],
+        checked: Callable[[], EvalLoader],
         optimizer: Callable[[torch.nn.Module], torch.optim.Optimizer],
         schedule: Schedule,
         tally: Callable[[Tensor, Tensor], Tensor],
         look: Callable[[Tensor], Mapping[str, Tensor]],
     ) -> None:
         super().__init__()
-        self.task, self.loader, self.optimizer, self.schedule = task, loader, optimizer, schedule
+        self.task, self.loader, self.checked, self.optimizer, self.schedule = task, loader, checked, optimizer, schedule
         self.tally, self.look = tally, look
         self.terms = Terms()
         self.tallies: list[Tensor] = []
@@ -41,10 +43,12 @@ class Learner(LightningModule):
     def train_dataloader(self) -> TrainLoader:
         return self.loader(self.device)  # made in each process, where rank and device are known
 
+    def val_dataloader(self) -> EvalLoader:
+        return self.checked()
+
     def on_train_start(self) -> None:
         loader = cast(TrainLoader, self.trainer.train_dataloader)
         loader.seek(self.global_step)  # the cursor follows steps taken, not batches handed out
-        self.terms = Terms(every=1 if self.device.type == "cpu" else LOG_EVERY)
         self.on_train_epoch_start()  # a resume inside an epoch never calls it
 
     def on_train_epoch_start(self) -> None:
@@ -53,24 +57,19 @@ class Learner(LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         loss = self.terms.add(self.task(batch), f"step {self.global_step} (epoch {self.current_epoch})")
         if (self.global_step + 1) % LOG_EVERY == 0:
-            self.log_dict(self.terms.last(), prog_bar=True)
+            self.log_dict(self.terms.last(), prog_bar=True, sync_dist=True)  # the mean over ranks is that of the whole batch
         if self.trainer.is_last_batch:  # before the epoch is looked at and saved
-            self.log_dict(self.terms.means(), prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
+            self.log_dict(self.terms.means(), prog_bar=True, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         self.task.on_step()
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        names, values = zip(*self.task.named_parameters(), strict=True)
-        finite = torch.stack([value.isfinite().all() for value in values]).tolist()  # one wait for a GPU, not one for each
-        if bad := [name for name, good in zip(names, finite, strict=True) if not good]:
-            raise TailwiseError(f"training: {bad[0]} is not finite after step {self.global_step}, not saved; lower optim.lr")
-
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.tallies.append(self.tally(self.task.model(batch.views[:1]).at_labels(), batch.labels))
+        tally = self.tally(self.task.model(batch.views[:1]).at_labels(), batch.labels)
+        self.tallies.append(tally * (batch.index[0] >= 0))  # a process without a sample has another's, and counts none
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict(dict(self.look(torch.stack(self.tallies).sum(0).cpu())), prog_bar=True)
+        self.log_dict(dict(self.look(global_sum(torch.stack(self.tallies).sum(0)).cpu())), prog_bar=True)
         self.tallies.clear()

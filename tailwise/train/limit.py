@@ -18,7 +18,7 @@ from tailwise import evaluate
 from tailwise.data.loader import EvalLoader
 from tailwise.task import Task
 from tailwise.train import needs
-from tailwise.train.engine import build_task, training_data
+from tailwise.train.engine import build_task, processes, training_data
 from tailwise.train.optim import optimizer
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Recipe
@@ -137,7 +137,7 @@ def measure(recipe: Recipe, prepared: Prepared, patience: float) -> Pace:
     task = task.to(device).train()
     task.on_epoch(0, recipe.epochs)
     loader = training_data(recipe, prepared, task.objective.views, device)
-    steps = max(len(loader) // recipe.engine.devices, 1)
+    steps = max(len(loader) // processes(recipe.engine), 1)
     moves = optimizer(task, **vars(recipe.optim))
     mixed = torch.bfloat16 if "bf16" in str(recipe.engine.precision) else torch.float16
     half = torch.autocast(device.type, mixed, enabled="mixed" in str(recipe.engine.precision))

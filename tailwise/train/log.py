@@ -17,8 +17,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from tailwise.doctor.signals import VITAL
 from tailwise.train.loggers import check, named, unusable
 from tailwise.train.run import METRICS, rows
+
+UNSAID = tuple(f"_{group}" for group in ("many", "medium", "few"))
+"""Ends of figures that are in the log and not on the line of an epoch, which has the mean of them."""
 
 
 class Rows(Logger):
@@ -147,6 +151,9 @@ class Lines(Callback):
     def __init__(self) -> None:
         self.last = 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.last = time.perf_counter()  # a resume within an epoch starts none
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.last = time.perf_counter()
 
@@ -154,6 +161,7 @@ class Lines(Callback):
         looked = (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         skipped = "_step" if looked else ("_step", "_balanced")  # a figure of an earlier epoch is not shown again
         shown = [(k.removesuffix("_epoch"), v) for k, v in trainer.callback_metrics.items() if not k.endswith(skipped)]
+        shown = [(k, v) for k, v in shown if not k.startswith(VITAL) and not k.endswith(UNSAID)]
         shown.sort(key=lambda figure: figure[0].endswith("_balanced"))  # after the terms of the loss
         terms = "  ".join(f"{k} {float(v):.3f}" for k, v in shown)
         seconds = time.perf_counter() - self.last

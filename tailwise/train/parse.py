@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from tailwise.train.explain import explain, nearest
 from tailwise.train.recipe import Recipe
+from tailwise.train.written import load, refuse_foreign
 from tailwise.types import TailwiseError
 
 
@@ -23,8 +25,9 @@ def shipped() -> dict[str, Path]:
 def find(name: str | Path, near: Path | None = None) -> Path:
     """A recipe by path (relative to ``near``, then to here) or by its name inside the package."""
     for candidate in ([near / name] if near else []) + [Path(name)]:
-        if candidate.is_file():
-            return candidate
+        with suppress(OSError):  # a name too long for a file
+            if candidate.is_file():
+                return candidate
     if (known := shipped()).get(str(name)):
         return known[str(name)]
     raise TailwiseError(f"no recipe {str(name)!r}; {nearest(str(name), known)}")
@@ -35,16 +38,14 @@ def read(name: str | Path, near: Path | None = None, seen: tuple[Path, ...] = ()
     path = find(name, near).resolve()
     if path in seen:
         raise TailwiseError(f"recipe {path.name}: its bases form a circle ({' -> '.join(p.name for p in (*seen, path))})")
-    try:
-        own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TailwiseError(f"recipe {name}: not readable YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(own, dict):
-        raise TailwiseError(f"recipe {name}: expected keys and values, got {type(own).__name__}")
+    own = load(path, f"recipe {name}")
     if isinstance(wanted := own.get("needs"), dict):  # as a base: looked for beside the recipe first
         beside = {key: path.parent / str(value) for key, value in wanted.items()}
-        own["needs"] = {key: str(beside[key]) if beside[key].exists() else value for key, value in wanted.items()}
+        with suppress(OSError):
+            own["needs"] = {key: str(beside[key]) if beside[key].exists() else value for key, value in wanted.items()}
     base = own.pop("base", None)
+    if not isinstance(base, str | None):
+        raise TailwiseError(f"recipe {name}: base must be the name or path of one recipe, got {base!r}")
     return own if base is None else overlay(read(base, path.parent, (*seen, path)), own)
 
 
@@ -82,6 +83,7 @@ def parser() -> ArgumentParser:
 def resolve(recipe: Mapping[str, Any], overrides: Sequence[str]) -> Namespace:
     """The validated record of a recipe under ``--dotted.key value`` overrides; nothing is built yet."""
     checking = parser()
+    refuse_foreign(recipe, overrides)
     try:
         record = checking.parse_args(list(overrides), namespace=checking.parse_object(dict(recipe)))
     except (ArgumentError, TypeError, ValueError, AttributeError, KeyError) as error:

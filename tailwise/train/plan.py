@@ -47,6 +47,17 @@ class Cell:
                 return f"needs is {there.needs} there, {need.name} is asked"
         return _difference(_plain(self.record()), _plain(there))
 
+    def command(self) -> list[str]:
+        """The words of `tailwise fit` that begin the run in the folder, or continue it."""
+        if self.begun:
+            return ["--resume", str(self.folder)]
+        return ["--recipe", self.recipe, "--out", str(self.folder), *self.words]
+
+    @property
+    def log(self) -> Path:
+        """What the run says, beside its folder."""
+        return self.folder.with_name(f"{self.seed}.log")
+
     @property
     def begun(self) -> bool:
         """Whether a run lies in the folder, finished or not."""

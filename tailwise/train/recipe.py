@@ -169,12 +169,13 @@ class Engine:
 
     Args:
         accelerator: auto, cpu, gpu or mps.
-        devices: how many of them.
+        devices: how many of them on this machine, a process for each; a launcher, such as torchrun or srun, says it itself.
+        nodes: machines with as many devices; said by the launcher too.
         precision: auto picks bf16 where the hardware has it, else 32-true.
-        compile: true compiles the networks with torch.compile, which pays in long runs; graphs also captures CUDA graphs;
-            where it fails the run goes on without.
+        compile: true is torch.compile and pays in long runs, graphs also CUDA graphs; where it fails, a run goes on without.
         workers: processes that read and augment images.
         check_every: epochs between two looks at validation.
+        save_every: minutes between two checkpoints within an epoch; there is one after each epoch anyway.
         threads: CPU threads; 0 leaves torch's choice.
         progress: auto is a bar on a terminal and lines elsewhere.
         loggers: one or a list: csv for the log as a table, tensorboard, wandb and mlflow; the last two must be installed.
@@ -182,17 +183,19 @@ class Engine:
 
     accelerator: str = "auto"
     devices: int = 1
+    nodes: int = 1
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     compile: bool | Literal["graphs"] = False
     workers: int = 0
     check_every: int = 1
+    save_every: float = 10.0
     threads: int = 0
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     loggers: Logger | tuple[Logger, ...] = ("csv", "tensorboard")
 
     def __post_init__(self) -> None:
-        _check("engine", 1, devices=self.devices, check_every=self.check_every)
-        _check("engine", 0, workers=self.workers, threads=self.threads)
+        _check("engine", 1, devices=self.devices, nodes=self.nodes, check_every=self.check_every)
+        _check("engine", 0, workers=self.workers, threads=self.threads, save_every=self.save_every)
 
 
 @dataclass(frozen=True)
@@ -232,11 +235,8 @@ class Recipe:
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
-        _check("", 0, epochs=self.epochs)
-        _check(
-            "", 1, batch_size=1 if self.batch_size is None else self.batch_size, steps=1 if self.steps is None else self.steps
-        )
-        _check("", 0, max_minutes=self.max_minutes or 0.0)
+        _check("", 0, epochs=self.epochs, max_minutes=self.max_minutes or 0.0)
+        _check("", 1, **{key: getattr(self, key) for key in ("batch_size", "steps") if getattr(self, key) is not None})
         if self.steps is not None and self.epochs > 1:
             raise TailwiseError(f"recipe: steps are those of the only epoch, got {self.epochs} epochs; set epochs 1")
         if self.epochs == 0 and self.model.start_from is None:

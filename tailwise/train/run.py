@@ -10,20 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from tailwise.files import go_on, write_whole
 from tailwise.models import Saved
 from tailwise.report.figures import figures
+from tailwise.train.written import load
 from tailwise.types import TailwiseError
 
-RECIPE, MANIFEST, RESULT, METRICS, CHECKPOINT, ISSUES = (
+RECIPE, MANIFEST, RESULT, METRICS, CHECKPOINT, ISSUES, FINDINGS = (
     "recipe.yaml",
     "manifest.json",
     "result.json",
     "metrics.jsonl",
     "last.ckpt",
     "data_issues.csv",
+    "findings.json",
 )
 LOCK = "run.lock"
 """A run's folder holds it while a process writes there."""
@@ -48,7 +48,7 @@ class Run:
     @property
     def recipe_text(self) -> str:
         """The resolved recipe as YAML."""
-        return (self.path / RECIPE).read_text(encoding="utf-8")
+        return (self.path / RECIPE).read_text(encoding="utf-8", errors="replace")
 
     @property
     def finished(self) -> bool:
@@ -87,7 +87,7 @@ class Run:
             raise TailwiseError(f"{self.path}: no {name} yet; finish the run with `tailwise fit --resume {self.path}`")
         try:
             return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError, OSError) as error:  # no JSON, no UTF-8, or a thousand lists in one another
             raise TailwiseError(f"{path}: not readable ({error}); {self._mend(name)}") from error
 
     def _mend(self, name: str) -> str:
@@ -105,10 +105,10 @@ def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
     """
     alike: dict[str, list[Run]] = {}
     for run in runs:
-        recipe = yaml.safe_load(run.recipe_text)
+        recipe = load(run.path / RECIPE, str(run.path / RECIPE))
         method = {key: value for key, value in recipe.items() if key not in ("about", "seed", "engine")}
-        method["needs"] = {name: _recipe_of(wanted) for name, wanted in recipe["needs"].items()}
-        alike.setdefault(json.dumps(method, sort_keys=True), []).append(run)
+        method["needs"] = {name: _recipe_of(wanted) for name, wanted in (recipe.get("needs") or {}).items()}
+        alike.setdefault(json.dumps(method, sort_keys=True, default=str), []).append(run)
     groups: dict[str, list[dict[str, Any]]] = {}
     named = Counter(str(group[0].result["recipe"]) for group in alike.values())
     for group in alike.values():
@@ -135,7 +135,7 @@ def new_folder(path: Path, overwrite: bool) -> None:
     check_folder(path, overwrite)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for entry in path.iterdir():
+        for entry in sorted(path.iterdir(), key=lambda entry: entry.name == RECIPE):  # as long as it is there, it is a run
             if entry.name not in ("needs", LOCK):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     except OSError as error:
@@ -144,7 +144,7 @@ def new_folder(path: Path, overwrite: bool) -> None:
 
 def check_folder(path: Path, overwrite: bool) -> None:
     """Refuse a folder that `new_folder` would refuse; what a refusal or a kill at the start leaves there occupies nothing."""
-    leftovers = (ISSUES, LOCK, f"{RECIPE}.tmp")
+    leftovers = (ISSUES, LOCK, MANIFEST, f"{MANIFEST}.tmp", f"{RECIPE}.tmp")
     if not path.exists() or (path.is_dir() and all(entry.name in leftovers for entry in path.iterdir())):
         return
     if not overwrite:
@@ -194,12 +194,13 @@ def is_locked(path: Path) -> bool:
 def rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a log; those that a resumed run logged again count once, and a line cut off by a crash not at all."""
     found: dict[tuple[object, ...], dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
-        found[row["step"], *row] = row
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            found[row["step"], *row] = row
     return list(found.values())
 
 

@@ -16,11 +16,11 @@ LOG_EVERY = 10
 class Terms:
     """Follows the named terms (scalars) of one step after the other, and their sum, ``loss``.
 
-    They are read every ``every`` steps, 1 for at once, and whenever they are asked for. Whatever reads raises
-    `TailwiseError` for the first term that is not finite, with the step that it was in.
+    They are read every ``every`` steps, by default at once on a CPU and every `LOG_EVERY` elsewhere, and whenever they are
+    asked for. Whatever reads raises `TailwiseError` for the first term that is not finite, with the step that it was in.
     """
 
-    def __init__(self, every: int = 1) -> None:
+    def __init__(self, every: int | None = None) -> None:
         self.every = every
         self._unread: list[tuple[str, tuple[str, ...], Tensor]] = []
         self._values: dict[str, list[float]] = {}
@@ -30,7 +30,7 @@ class Terms:
         """The loss of a step, in the graph; ``where`` names the step in messages."""
         values = torch.stack(list(terms.values()))
         self._unread.append((where, tuple(terms), values.detach()))
-        if len(self._unread) >= self.every:
+        if len(self._unread) >= (self.every or (1 if values.device.type == "cpu" else LOG_EVERY)):
             self._read()
         return values.sum()
 
@@ -44,6 +44,15 @@ class Terms:
         self._read()
         values, self._values = self._values, {}
         return {f"{name}_epoch": fmean(of) for name, of in values.items()}
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """What `means` has not given yet."""
+        self._read()
+        return {name: list(of) for name, of in self._values.items()}
+
+    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+        """Go on from there."""
+        self._values = {name: list(of) for name, of in state.items()}
 
     def _read(self) -> None:
         if not self._unread:

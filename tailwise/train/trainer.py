@@ -14,22 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
-from tailwise.data.loader import EvalLoader
+from tailwise import rng
+from tailwise.errors import Told
 from tailwise.task import Task
-from tailwise.train import checkpoint
+from tailwise.train import checkpoint, same
 from tailwise.train.compiled import Compiled
-from tailwise.train.engine import precision, training_data
+from tailwise.train.engine import checking_data, precision, processes, training_data
+from tailwise.train.launch import is_follower, launched, together
 from tailwise.train.learner import Learner
 from tailwise.train.log import Cost, loggers, progress
 from tailwise.train.optim import optimizer as make_optimizer
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Engine, Recipe
-from tailwise.train.run import CHECKPOINT, Run
+from tailwise.train.run import CHECKPOINT, METRICS, Run
+from tailwise.train.spawned import spawned
 from tailwise.train.terms import LOG_EVERY
+from tailwise.train.watch import Watch
 from tailwise.types import TailwiseError
 
 
@@ -63,6 +67,19 @@ class Deadline(Callback):
         self.passed = state_dict["passed"]
 
 
+class Seeds(Callback):
+    """Dropout and the like draw as (seed, step, process) say, never by what was drawn before: a resumed run draws the same."""
+
+    STEP = 3
+    """Tells these draws from those of the data."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        torch.manual_seed(int(rng.mix(self.seed, trainer.global_step, self.STEP, trainer.global_rank)))
+
+
 def train(task: Task, run: Run, recipe: Recipe, prepared: Prepared, until: float = math.inf) -> dict[str, Any]:
     """Train the task, continuing from ``last.ckpt`` where there is one; returns what it cost.
 
@@ -73,33 +90,39 @@ def train(task: Task, run: Run, recipe: Recipe, prepared: Prepared, until: float
         return {"seconds": 0.0, "peak_memory_mb": 0}
     engine = recipe.engine
     loader = functools.partial(training_data, recipe, prepared, task.objective.views)
-    checked = EvalLoader(prepared.checked, prepared.plain(), batch_size=prepared.check_batch, workers=engine.workers)
+    checked = functools.partial(checking_data, recipe, prepared)
     compiling = [Compiled(engine.compile)] if engine.compile else []
     optimizer = functools.partial(make_optimizer, **vars(recipe.optim))
-    learner = Learner(task, loader, optimizer, recipe.schedule, prepared.tally, prepared.looked)
+    learner = Learner(task, loader, checked, optimizer, recipe.schedule, prepared.tally, prepared.looked)
     cost = Cost()
     limits = [Deadline(until, cost)] if until < math.inf else []
-    trainer = build_trainer(run.path, recipe, [cost, *limits, *compiling, *progress(engine.progress)])
-    last, on_interrupt = run.path / CHECKPOINT, signal.getsignal(signal.SIGINT)
-    if last.is_file():
-        checkpoint.check(last, learner)
+    last, on_interrupt, stamp = run.path / CHECKPOINT, signal.getsignal(signal.SIGINT), same.stamp(run)
+    saving = checkpoint.Saving(last, engine.save_every, stamp)
+    usual = [saving, Seeds(recipe.seed), cost, *limits, *compiling, *progress(engine.progress), Watch(run.path)]
+    trainer = build_trainer(run.path, recipe, usual)
+    launcher = None if launched() else trainer.strategy.launcher
+    steps = checkpoint.check(last, learner, stamp) if last.is_file() else 0
+    if not is_follower():
+        checkpoint.rewind(run.path / METRICS, steps)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), together(recipe), spawned(launcher, run.path):
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # lightning's own use of torch
             warnings.filterwarnings("ignore", module="lightning.*", category=UserWarning)  # advice about its own loaders
-            trainer.fit(learner, val_dataloaders=checked, ckpt_path=last if last.is_file() else None, weights_only=True)
+            trainer.fit(learner, ckpt_path=last if last.is_file() else None, weights_only=True)
     except OSError as error:
         raise TailwiseError(
             f"{run.path}: could not be written ({error.strerror or error}); the last checkpoint is whole: free some space, "
             f"then `tailwise fit --resume {run.path}`"
         ) from error
+    except Told:
+        raise
     except SystemExit as error:  # lightning's answer to an interrupt, after it has switched further ones off
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from error
     saved = torch.load(last, weights_only=True)
     spent = dict(saved["callbacks"][Cost.__name__])
     if limits:
-        steps = recipe.steps or max(len(loader(torch.device("cpu"))) // engine.devices, 1)
+        steps = recipe.steps or max(len(loader(torch.device("cpu"))) // processes(engine), 1)
         done = saved["global_step"] / steps
         spent |= {"epochs": round(done, 2), "time_limit": {"minutes": recipe.max_minutes, "cut_off": done < recipe.epochs}}
     return spent
@@ -116,16 +139,10 @@ def build_trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Tr
 def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     engine = recipe.engine
-    saving = ModelCheckpoint(
-        dirpath=folder,
-        filename=Path(CHECKPOINT).stem,
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,  # else only in epochs that look at validation
-        enable_version_counter=False,
-    )
     return Trainer(
         accelerator=engine.accelerator,
         devices=engine.devices,
+        num_nodes=engine.nodes,
         strategy=_strategy(engine),
         precision=precision(engine),
         max_epochs=recipe.epochs,
@@ -134,22 +151,24 @@ def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer
         num_sanity_val_steps=0,
         log_every_n_steps=LOG_EVERY,
         use_distributed_sampler=False,  # the loader knows its rank
-        sync_batchnorm=engine.devices > 1 and torch.cuda.is_available(),
+        sync_batchnorm=processes(engine) > 1 and torch.cuda.is_available(),
         enable_model_summary=False,
+        enable_checkpointing=False,  # Lightning's own saves before what belongs to a step is done; see `checkpoint.Saving`
+        default_root_dir=folder,
         enable_progress_bar=any("ProgressBar" in type(c).__name__ for c in callbacks),
         logger=loggers(engine.loggers, folder),
-        callbacks=[*callbacks, saving],
-        plugins=[checkpoint.Whole()],
+        callbacks=callbacks,
+        plugins=[checkpoint.Whole(), TorchElasticEnvironment() if launched() else LightningEnvironment()],
     )
 
 
 def _strategy(engine: Engine) -> Any:
-    if engine.devices == 1:
+    if processes(engine) == 1:
         return "auto"
     from lightning.pytorch.strategies import DDPStrategy
 
     known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
     broadcast = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # by torch's age
-    # spawned, so that the command is not run again by each rank; a per-step broadcast would overwrite the ranks' queues
-    off: dict[str, Any] = {broadcast: False}
-    return DDPStrategy(start_method="spawn", **off)
+    off: dict[str, Any] = {broadcast: False}  # each step it would overwrite the ranks' queues
+    # spawned, where no launcher has started them, so that the command is not run again by each rank
+    return DDPStrategy(start_method="popen" if launched() else "spawn", **off)

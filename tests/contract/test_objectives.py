@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
-from contract.processes import RUNS, TOLERANCE, precision, run_name, train, work
+from contract.processes import RUNS, TOLERANCE, precision, run_name, train_run, work
 from contract.subjects import COUNTS, OBJECTIVES, arguments, assert_trained, build, loss_of, some_batch
 from tiny import MODELS, batch
 from torch import Tensor
@@ -50,7 +50,7 @@ def trained(
     for world in (2, 4):
         mp.start_processes(work, (world, str(folder), runs), nprocs=world, start_method="fork")
     ends = {w: [torch.load(folder / f"{w}_{r}.pt", weights_only=True) for r in range(w)] for w in (2, 4)}
-    return {1: [{run_name(*run): train(*run) for run in runs}], **ends}
+    return {1: [{run_name(*run): train_run(run) for run in runs}], **ends}
 
 
 @pytest.mark.parametrize("world", [2, 4])

@@ -214,6 +214,15 @@ def test_evaluation_sees_all_samples_in_order(workers: int) -> None:
     assert all(_equal(a, b) for a, b in zip(batches, loader, strict=True))
 
 
+@pytest.mark.parametrize("samples", [7, 4, 3, 1])
+def test_evaluation_over_processes_counts_every_sample_once(samples: int) -> None:
+    loaders = [EvalLoader(_split(samples), VIEWS, batch_size=2, rank=rank, world=4) for rank in range(4)]
+    seen = [_index(loader) for loader in loaders]
+    assert sorted(torch.cat([index[index >= 0] for index in seen]).tolist()) == list(range(samples))
+    assert all(len(loader) == len(list(loader)) >= 1 for loader in loaders)  # with none a process would wait for no other
+    assert [index.tolist() for index in seen[samples:]] == [[-1]] * (4 - min(samples, 4))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_picture_that_vanishes_is_one_clear_line(tmp_path: Path, workers: int) -> None:
     split = Split(Encoded([tmp_path / "gone.png"]), torch.zeros(1, dtype=torch.int64))

@@ -91,6 +91,14 @@ def test_a_square_below_zero_by_rounding_is_zero() -> None:
     torch.testing.assert_close(slope(1.0, square), torch.tensor([0.125], dtype=F64))
 
 
+@pytest.mark.parametrize("dim", [1, *DIMS])
+def test_far_below_zero_too(dim: int) -> None:
+    """Rows of float32 whose length is off by 1e-7, of a sharp class at a cold temperature, cancel to that."""
+    order, square, zero = dim / 2 - 1, torch.tensor([-20.0, -1e4], dtype=F64), torch.zeros(2, dtype=F64)
+    assert torch.equal(log_scaled_bessel(order, square), log_scaled_bessel(order, zero))
+    assert torch.equal(slope(order, square), slope(order, zero))
+
+
 @pytest.mark.parametrize("dim", DIMS)
 def test_at_a_billion_it_is_the_other_limit(dim: int) -> None:
     """I_ν(κ) → e^κ / √(2πκ) (1 − (4ν² − 1) / 8κ)."""

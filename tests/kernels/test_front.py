@@ -67,10 +67,20 @@ def test_a_row_alone_and_two_dtypes_are_refused() -> None:
             class_lse(**example() | wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("temperature", [0, 0.0, -1.0, float("nan"), torch.ones(1), torch.ones(3, 1)])
+@pytest.mark.parametrize("temperature", [0, 0.0, -1.0, float("nan"), float("inf"), 1e-30, torch.ones(1), torch.ones(3, 1)])
 def test_a_temperature_is_one_positive_number(temperature: Tensor | float) -> None:
     with pytest.raises(TailwiseError, match="class_lse: temperature"):
         class_lse(**example() | {"temperature": temperature})  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("either")
+def test_float16_is_as_wide_as_its_scores_need() -> None:
+    """Scores of rows of 10⁴ are 10¹⁰, where float16 ends at 65504; slopes are 10⁴ where it is cold, and no larger."""
+    given = example(torch.float16) | {"temperature": 1.0, "queries": torch.tensor([[1e4, -1e4]] * 3).half().requires_grad_()}
+    given["keys"] = torch.tensor([[1e4, 1e4], [-1e4, 1e4]] * 2 + [[1e4, -1e4]]).half().requires_grad_()
+    assert all(bool(x.isfinite().all()) for x in results(given))
+    cold = example(torch.float16) | {"temperature": 1e-5}
+    assert all(bool(x.isfinite().all()) for x in class_lse(**cold))  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("either")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from contract.nasty import VALUES
 from torch import Tensor
 
 from tailwise.kernels import reference
@@ -181,6 +182,18 @@ def test_only_the_gradients_that_are_wanted_are_made(small: ModuleType) -> None:
 def test_a_cold_temperature(small: ModuleType) -> None:
     """Scores up to ±100, whose rounding in float32 (4e-6) is that of the logarithm and of every share."""
     check(small, make(33, 130, 2, temperature=0.01), accuracy=3e-5, rounding=1e-4)
+
+
+@pytest.mark.parametrize("values", ["±1e4", "all 1e4", "zeros", "1e-30", "all rows equal", "antipodal rows"])
+def test_nasty_numbers_are_finite(small: ModuleType, values: str) -> None:
+    """At a cold temperature, and with absent keys."""
+    problem = make(20, 60, 12)
+    queries, keys = (VALUES[values](x[None].double())[0].float() for x in problem[:2])
+    problem = problem._replace(queries=queries / 0.01, keys=keys.contiguous())
+    problem.bias[::3] = EMPTY
+    sums, state = small.forward(problem)
+    grads = small.backward(state, sums.lse, torch.ones_like(sums.lse))
+    assert all(bool(x.isfinite().all()) for x in (*sums, *grads))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

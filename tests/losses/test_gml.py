@@ -174,26 +174,29 @@ def test_the_queue_holds_the_teachers_features_of_the_third_view() -> None:
     torch.testing.assert_close(held.keys, teacher(given_batch.views).features[2, [0, 1, 3]])
 
 
-def test_the_second_view_is_the_query_and_the_projected_queue_its_keys() -> None:
+@pytest.mark.parametrize("tau", [1.0, 0.25])
+def test_the_second_view_is_the_query_and_the_projected_queue_its_keys(tau: float) -> None:
     torch.manual_seed(0)
     model = Rows(3)
-    objective = GML([6, 3, 1], model, queue_size=32, temperature=0.2, classifier_weight=3.0, contrast_weight=0.5).eval()
+    options = {"temperature": 0.2, "classifier_weight": 3.0, "contrast_weight": 0.5, "temperature_weight": 0.8, "tau": tau}
+    objective = GML([6, 3, 1], model, queue_size=32, **options).eval()
     given_batch = batch("rows", 3, torch.tensor([0, 1, IGNORE, 2, 0]))
     objective.train()(model(given_batch.views[:2]), given_batch)
     out, held = model(given_batch.views[:2]), objective.eval().queue.read()
     mixture = gaussian_mixture(
         objective.query_head(out.features[1]), given_batch.labels, given_batch.index, objective.key_head(held.keys),
-        held.labels, held.index, objective.log_prior, held.filled, torch.tensor(0.2).log(),
+        held.labels, held.index, tau * objective.log_prior, held.filled, torch.tensor(0.2).log(),
     )  # fmt: skip
     labelled = given_batch.labels != IGNORE
     assert bool((mixture.temperature[labelled] > 0).any())
-    adjusted = logit_adjusted(out.logits[0, labelled], given_batch.labels[labelled], objective.log_prior)
+    adjusted = logit_adjusted(out.logits[0, labelled], given_batch.labels[labelled], objective.log_prior, tau)
     expected = {
         "cls": 3 * adjusted.mean(),
         "con": 0.5 * mixture.contrast[labelled].mean(),
-        "temp": 0.5 * mixture.temperature[labelled].mean(),
+        "temp": 0.5 * 0.8 * mixture.temperature[labelled].mean(),
     }
     torch.testing.assert_close(objective(out, given_batch), expected)
+    torch.testing.assert_close(objective.carried_log_prior, (1 - tau) * torch.tensor([0.6, 0.3, 0.1]).log())
 
 
 def test_the_heads_start_equal_and_the_teacher_may_be_wider() -> None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from worlds import together
 
 from tailwise import distributed
-from tailwise.losses.heads import NonNegativeProjection, Projection, RowNorm, SharedRowNorm
+from tailwise.losses.heads import SHORT, NonNegativeProjection, Projection, RowNorm, SharedRowNorm, unit
+from tailwise.types import TailwiseError
 
 
 @pytest.mark.parametrize("leading", [(5,), (2, 3), (2, 3, 4), (1,), (0,)])
@@ -21,6 +22,33 @@ def test_rows_of_any_leading_axes_become_unit_rows(leading: tuple[int, ...]) -> 
 def test_leading_axes_do_not_matter() -> None:
     head, x = Projection(6, 4, hidden=9), torch.randn(2, 5, 6)
     torch.testing.assert_close(head(x).flatten(0, 1), head(x.flatten(0, 1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("autocast", [None, torch.float16, torch.bfloat16])
+def test_rows_may_be_of_any_precision(dtype: torch.dtype, autocast: torch.dtype | None) -> None:
+    """Rows whose sums float16 cannot hold; autocast to it leaves the layers in float32."""
+    head, x = Projection(256, 4), torch.full((3, 256), 3e4, dtype=dtype).mul_(torch.tensor([[1], [-1], [1]])).requires_grad_()
+    with torch.autocast("cpu", dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+        rows = head(x)
+    assert rows.dtype == torch.float32
+    torch.testing.assert_close(rows.norm(dim=-1), torch.ones(3))
+    rows[:, 0].sum().backward()
+    assert x.grad is not None
+    assert bool(x.grad.isfinite().all())
+
+
+def test_layers_of_float16_are_refused() -> None:
+    with pytest.raises(TailwiseError, match="Projection: float16 overflows in its layers"):
+        Projection(6, 4).half()(torch.ones(2, 6).half())
+
+
+def test_a_row_of_zeros_has_a_bounded_slope() -> None:
+    rows = torch.zeros(2, 3, requires_grad=True)
+    unit(rows).sum().backward()
+    assert rows.grad is not None
+    assert float(rows.grad.abs().max()) <= 1 / SHORT * (1 + 1e-6)
+    torch.testing.assert_close(unit(torch.full((2, 3), 1e-3)).norm(dim=1), torch.ones(2))
 
 
 def test_the_norm_is_a_choice() -> None:

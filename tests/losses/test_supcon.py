@@ -1,6 +1,7 @@
 """Supervised contrast against loops, its golden values, and the geometry of its optimum with and without negative entries."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -48,6 +49,13 @@ def test_equals_the_loop(problem: Contrast) -> None:
 def test_anchors_that_are_no_column_are_compared_with_all(problem: Contrast) -> None:
     nowhere = torch.full_like(problem.position, -1)
     compare(fast(problem, nowhere), slow(problem, nowhere))
+
+
+@given(contrasts())
+def test_labels_may_be_any_numbers(problem: Contrast) -> None:
+    """Nothing is as long as there are classes."""
+    far = replace(problem, column_labels=problem.column_labels + 10**12 * (problem.column_labels > 0))
+    torch.testing.assert_close(fast(far, problem.position), fast(problem, problem.position))
 
 
 @given(contrasts())

@@ -145,6 +145,13 @@ def test_concentration_has_a_highest_value(length: float, dtype: torch.dtype) ->
     torch.testing.assert_close(natural_parameters(mean).norm(dim=1), torch.full((2,), HIGHEST, dtype=dtype))
 
 
+@pytest.mark.parametrize("length", [0.0, 0.5, 1.0, 1 + 1e-7])
+def test_concentration_on_a_line_is_finite(length: float) -> None:
+    """Where the width is 1 numerator and denominator vanish together."""
+    found = natural_parameters(torch.tensor([[length]], dtype=F64))
+    assert 0 <= found.item() <= HIGHEST
+
+
 def test_unseen_classes_start_in_fixed_random_directions() -> None:
     start = start_means(200, 16)
     torch.testing.assert_close(start.norm(dim=1), torch.full((200,), 0.9, dtype=F64))

@@ -49,6 +49,12 @@ def test_from_the_mean_to_the_worst(recall: list[float]) -> None:
     assert all(a is not None and b is not None and a >= b - 1e-9 for a, b in pairwise(values))
 
 
+def test_without_a_shift_it_is_the_mean_to_the_last_digits() -> None:
+    recall = torch.tensor([0.3, 0.7, 0.9, 0.05], dtype=torch.float64)
+    assert worst_case_accuracy(recall, 0.0) == pytest.approx(0.4875, abs=1e-15)
+    assert worst_case_accuracy(recall, 0.0, torch.tensor([1, 1, 1, 5])) == pytest.approx(2.15 / 8, abs=1e-15)
+
+
 def test_two_classes_by_hand() -> None:
     """Recalls 0 and 1: the worst case is 1 − g, where g log 2g + (1 − g) log 2(1 − g) = δ."""
     g = 0.8

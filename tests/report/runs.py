@@ -11,6 +11,7 @@ from tailwise.report.evidence import Evidence, spread_over_groups
 from tailwise.report.multilabel import Scored
 
 HOSTILE = ["<script>alert(1)</script>", "'\"><img src=x onerror=alert(1)>", "{{ 7*7 }}", "a & b", "</title>", "ünïcode \ud800"]
+CUNNING = ["n" * 10_000, "two words " * 1_000, "\u202egpj.exe", "a\nb\x00c\x1b[2J", "ש‏ל🦊👩‍👩‍👧", "../../etc/passwd"]
 LOG = [{"step": i, "epoch": i, "loss_epoch": 2 / (i + 1), "val_balanced": 0.1 * i, "val_map": 0.08 * i} for i in range(6)]
 
 COUNTS = torch.tensor([300, 150, 60, 30, 10, 3])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from report.runs import COUNTS, HOSTILE, LOG, judged, labelled, run_of
+from report.runs import COUNTS, CUNNING, HOSTILE, LOG, judged, labelled, run_of
 
 from tailwise.report import comparison, images, multilabel
 
@@ -109,6 +109,19 @@ def test_names_cannot_run(opened: Any) -> None:
     page.locator("svg.live").first.locator("[tabindex]").first.hover()
     assert page.locator("#tip").inner_text().startswith(HOSTILE[0])
     assert page.evaluate("document.scripts.length") == 1
+
+
+@pytest.mark.parametrize("made", [judged, labelled], ids=["images", "multilabel"])
+def test_long_names_leave_the_layout(made: Any, opened: Any) -> None:
+    report = images.image_report if made is judged else multilabel.multilabel_report
+    height = opened(report(*made(COUNTS), LOG)).evaluate("document.documentElement.scrollHeight")
+    page = opened(report(*made(COUNTS, CUNNING), LOG), "cunning")
+    assert page.evaluate("document.documentElement.scrollWidth") == 1200
+    assert page.evaluate("document.documentElement.scrollHeight") < 1.5 * height
+    assert page.evaluate("document.scripts.length") == 1
+    assert r"\u202egpj.exe" in shown(page)
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_it_fits_a_phone_and_works_without_scripts(browser: Any, opened: Any, tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ import torch
 
 from tailwise.cli import main
 from tailwise.train import bench as benches
+from tailwise.train import machine
 from tailwise.train.bench import Bench, bench
+from tailwise.train.machine import Machine, Process
 from tailwise.train.plan import plan
 from tailwise.train.run import LOCK, Run, check_folder, is_locked, locked
 from tailwise.types import TailwiseError
@@ -63,7 +65,7 @@ class Here:
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The words of each run that a bench has started, in this process."""
     monkeypatch.setattr(Here, "ran", [])
-    monkeypatch.setattr(benches.subprocess, "Popen", Here)
+    monkeypatch.setattr(machine.subprocess, "Popen", Here)
     monkeypatch.setattr(benches, "PAUSE", 0.0)
     return Here.ran
 
@@ -211,26 +213,31 @@ class Asleep:
 @pytest.fixture
 def asleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
     """A bench of three recipes whose runs have been started."""
-    monkeypatch.setattr(benches.subprocess, "Popen", Asleep)
+    monkeypatch.setattr(machine.subprocess, "Popen", Asleep)
 
     def start(jobs: int) -> Bench:
         cells, _ = plan([write(tmp_path / f"{name}.yaml") for name in "abc"], [0], tmp_path / "out", ())
-        work = Bench(cells, jobs)
+        work = Bench(cells, Machine(jobs))
         work.step()
         return work
 
     return start
 
 
+def processes(work: Bench) -> list[Any]:
+    """Those that stand in for the runs in progress."""
+    return [job.process for job in work.running if isinstance(job, Process)]
+
+
 def test_as_many_runs_at_a_time_as_there_are_jobs_share_the_cores(asleep: Callable[..., Bench]) -> None:
     work = asleep(2)
-    assert [cell.name for cell, _, _ in work.running.values()] == ["a", "b"]
+    assert [cell.name for cell in work.running.values()] == ["a", "b"]
     share = str(max((os.cpu_count() or 1) // 2, 1))
-    assert [process.environment["OMP_NUM_THREADS"] for process in work.running] == [share, share]  # type: ignore[attr-defined]
-    assert all(process.options["start_new_session"] for process in work.running)  # type: ignore[attr-defined]
-    next(iter(work.running)).returncode = -signal.SIGKILL
+    assert [process.environment["OMP_NUM_THREADS"] for process in processes(work)] == [share, share]
+    assert all(process.options["start_new_session"] for process in processes(work))
+    processes(work)[0].returncode = -signal.SIGKILL
     assert work.step()
-    assert [cell.name for cell, _, _ in work.running.values()] == ["b", "c"]
+    assert [cell.name for cell in work.running.values()] == ["b", "c"]
     assert list(work.failed.values()) == ["killed by SIGKILL; the same command continues it"]
 
 
@@ -238,8 +245,8 @@ def test_a_run_that_another_bench_took_first_waits_for_it(
     asleep: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = asleep(1)
-    ((process, (cell, _, _)),) = work.running.items()
-    process.returncode = 2  # it found the folder locked
+    (cell,) = work.running.values()
+    processes(work)[0].returncode = 2  # it found the folder locked
     monkeypatch.setattr(benches, "is_locked", lambda folder: folder == cell.folder)
     work.step()
     assert cell in work.waiting
@@ -255,20 +262,20 @@ def test_each_gpu_has_one_run(
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     work = asleep(1)
-    assert [process.environment["CUDA_VISIBLE_DEVICES"] for process in work.running] == expected  # type: ignore[attr-defined]
+    assert [process.environment["CUDA_VISIBLE_DEVICES"] for process in processes(work)] == expected
     assert not work.step()
     assert len(work.waiting) == 1
-    cores = [process.environment["OMP_NUM_THREADS"] for process in work.running]  # type: ignore[attr-defined]
+    cores = [process.environment["OMP_NUM_THREADS"] for process in processes(work)]
     assert cores == [str(max((os.cpu_count() or 1) // 2, 1))] * 2
 
 
 def test_what_runs_is_interrupted_and_only_then_killed(asleep: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benches, "PATIENCE", 0.01)
+    monkeypatch.setattr(machine, "PATIENCE", 0.01)
     work = asleep(2)
-    gentle, stubborn = work.running
-    stubborn.stubborn = True  # type: ignore[attr-defined]
+    gentle, stubborn = processes(work)
+    stubborn.stubborn = True
     work.stop()
-    assert [gentle.heard, stubborn.heard] == [[signal.SIGINT], [signal.SIGINT]]  # type: ignore[attr-defined]
+    assert [gentle.heard, stubborn.heard] == [[signal.SIGINT], [signal.SIGINT]]
     assert [gentle.returncode, stubborn.returncode] == [130, -signal.SIGKILL]
 
 
@@ -276,12 +283,12 @@ def test_nothing_runs_on_when_the_bench_itself_fails(
     tmp_path: Path, asleep: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []
-    monkeypatch.setattr(Bench, "_start", lambda self, cell: self.running.update({started[-1]: (cell, "")}))
-    started.append(Asleep([], env={}))
+    start = Machine.start
+    monkeypatch.setattr(Machine, "start", lambda self, cell: started.append(start(self, cell)) or started[-1])
     monkeypatch.setattr(time, "sleep", lambda _: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):
         bench([write(tmp_path / "a.yaml")], seeds=[0], out=tmp_path / "out")
-    assert started[0].heard == [signal.SIGINT]
+    assert started[0].process.heard == [signal.SIGINT]
 
 
 @contextlib.contextmanager
@@ -295,14 +302,14 @@ def held(folder: Path) -> Iterator[None]:
 
 def test_a_run_that_another_process_writes_is_waited_for(tmp_path: Path, ran: list[list[str]], capsys: Any) -> None:
     cells, _ = plan([write(tmp_path / "mine.yaml")], [0], tmp_path / "out", ENGINE)
-    work = Bench(cells, 1)
+    work = Bench(cells, Machine(1))
     with held(cells[0].folder):
         assert not any(work.step() for _ in range(3))
         assert capsys.readouterr().err == "mine seed 0: another process is writing this run; waiting for it\n"
     assert ran == []
     work.step()
     assert cells[0].done
-    work = Bench(cells, 1)
+    work = Bench(cells, Machine(1))
     work.waiting = list(cells)  # as if it had not been done then
     assert work.step()
     assert (work.waiting, work.failed, len(ran)) == ([], {}, 1)
@@ -398,7 +405,7 @@ def test_a_bench_that_is_stopped_loses_one_epoch_at_most_and_goes_on(
         orphan = notice == signal.SIGKILL
         assert process.exitcode == (-notice if orphan else 130)
         assert is_locked(run) == orphan  # of a kill the run knows nothing
-        assert torch.load(run / "last.ckpt", weights_only=True)["epoch"] == 0
+        assert torch.load(run / "last.ckpt", weights_only=True)["epoch"] == 1
         assert not Run(run).finished
         if orphan:
             process = start()
@@ -411,7 +418,7 @@ def test_a_bench_that_is_stopped_loses_one_epoch_at_most_and_goes_on(
     else:
         assert "interrupted; give the same command again: it goes on where it stopped" in said.read_text()
         assert (tmp_path / "out" / "table.md").is_file()
-        monkeypatch.setattr(benches.subprocess, "Popen", Here)
+        monkeypatch.setattr(machine.subprocess, "Popen", Here)
         assert main(words) == 0
     assert Run(run).result["epochs"] == 3
     logged = [row["step"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "loss_epoch" in row]

@@ -49,7 +49,7 @@ def test_a_run_folder_holds_everything(done: Run) -> None:
     assert about["classes"] == [str(c) for c in range(10)]
     assert (about["image_size"], about["train_counts"]) == (8, manifest["data"]["train_counts"])
     assert torch.tensor(about["carried_log_prior"]).exp().sum() == pytest.approx(1, abs=1e-5)  # cross-entropy carries it all
-    assert torch.load(done.path / "last.ckpt", weights_only=True)["epoch"] == 1
+    assert torch.load(done.path / "last.ckpt", weights_only=True)["epoch"] == 2
     assert any((done.path / "tensorboard").glob("events*"))
 
 

@@ -31,7 +31,8 @@ def test_a_resumed_run_ends_bit_equal_to_one_that_was_not_interrupted(
             digits(tmp_path / "cut", **options)
     cut = Run(tmp_path / "cut")
     assert not cut.finished
-    assert torch.load(cut.path / "last.ckpt", weights_only=True)["epoch"] == 0
+    whole_epoch = torch.load(whole.path / "last.ckpt", weights_only=True)["global_step"] // 3
+    assert torch.load(cut.path / "last.ckpt", weights_only=True)["global_step"] == whole_epoch
     assert resume(cut.path).finished
     kept, again = (load_file(run.path / "model.safetensors") for run in (whole, cut))
     assert all(torch.equal(kept[key], again[key]) for key in kept)
@@ -158,7 +159,7 @@ def test_a_loss_that_is_not_finite_later_leaves_the_last_good_checkpoint(
     with pytest.raises(TailwiseError, match=r"term 'cls' is not finite at step 7 \(epoch 1\)"):  # the second of its steps
         digits(tmp_path / "run", **words)
     content = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert content["epoch"] == 0
+    assert content["global_step"] == 6
     assert all(bool(value.isfinite().all()) for value in content["state_dict"].values())
 
 
@@ -167,12 +168,12 @@ import resource, signal, sys
 from tailwise.cli import main
 from tailwise.train.learner import Learner
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-old = Learner.on_train_epoch_start
-def start(self):
+old = Learner.training_step
+def step(self, *args):
     if self.current_epoch == 1:  # after the first checkpoint, nothing larger than this fits
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-    old(self)
-Learner.on_train_epoch_start = start
+    return old(self, *args)
+Learner.training_step = step
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -185,6 +186,6 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_still_loads(tmp_path: P
     assert ended.returncode == 2, ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
     assert "could not be written" in ended.stderr
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 6
     assert not list((tmp_path / "run").glob("*.tmp"))
     assert resume(tmp_path / "run").finished

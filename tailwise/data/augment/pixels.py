@@ -20,6 +20,9 @@ from tailwise.data.pixels import PixelSplit
 from tailwise.data.source import Images
 from tailwise.types import IGNORE, TailwiseError
 
+LARGEST = 2**27
+"""Pixels that a whole picture is resized to at most: 400 MB of them, and four times that on the way."""
+
 TRIES = 10
 """Crops that a `Geometry` draws before it takes one in which a class has more than its share."""
 
@@ -159,7 +162,7 @@ def read_whole(images: Images, i: int, short_side: int | None = None) -> Tensor:
     """
     _check_short_side(short_side)
     picture = images[i]
-    return _resized(picture, _scaled(picture, short_side))[0]
+    return _resized(picture, _whole(picture, short_side))[0]
 
 
 def read_pair(split: PixelSplit, i: int, short_side: int | None = None) -> tuple[Tensor, Tensor]:
@@ -169,7 +172,16 @@ def read_pair(split: PixelSplit, i: int, short_side: int | None = None) -> tuple
     """
     _check_short_side(short_side)
     picture, labels = _read(split, i)
-    return _resized(picture, _scaled(picture, short_side))[0], labels
+    return _resized(picture, _whole(picture, short_side))[0], labels
+
+
+def _whole(picture: Image.Image, short_side: int | None) -> tuple[int, int]:
+    """`_scaled`, refused where a picture that is long and thin would fill the memory."""
+    height, width = _scaled(picture, short_side)
+    if short_side is not None and height * width > LARGEST:
+        had = f"{picture.width} × {picture.height} pixels"
+        raise TailwiseError(f"an image of {had} would have {width} × {height} at short side {short_side}; cut it into parts")
+    return height, width
 
 
 def _is_side(side: object) -> bool:

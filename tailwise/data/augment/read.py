@@ -19,6 +19,9 @@ from tailwise.data.source import Images, Stacked
 TRIES = 10
 """Boxes that `draw_boxes` tries before it takes the middle of a picture, torchvision's number."""
 
+LONG = 16
+"""Times its short side that a picture is read along its long one, about its middle: a square in the middle is seen of it."""
+
 RATIO = (3 / 4, 4 / 3)
 """Least and greatest width / height of a random box."""
 
@@ -31,6 +34,14 @@ def _pixels(picture: Image.Image) -> Tensor:
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Tensor:
     """The picture at ``size`` (height, width), by the kernel that `resize_boxes` equals: (1, 3, *size) uint8."""
     return F.interpolate(_pixels(picture), size, mode="bilinear", antialias=True)
+
+
+def _middle(picture: Image.Image) -> Image.Image:
+    """The middle of a picture longer than `LONG`, else all of it: a line of pixels, resized whole, would fill the memory."""
+    most = LONG * min(picture.size)
+    width, height = (min(side, most) for side in picture.size)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture if (width, height) == picture.size else picture.crop((left, top, left + width, top + height))
 
 
 def _joined(pictures: Iterable[Tensor], n: int, size: int) -> Tensor:
@@ -73,6 +84,7 @@ class Whole:
         return resize_boxes(pixels, box, torch.zeros(len(index), dtype=torch.bool), self.size, full, skip)
 
     def _fit(self, picture: Image.Image) -> Tensor:
+        picture = _middle(picture)
         full, (top, left) = _around(picture.height, picture.width, self.size)
         return _resized(picture, full)[:, :, top : top + self.size, left : left + self.size]
 

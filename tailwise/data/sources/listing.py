@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tailwise.data.cells import unguarded
 from tailwise.data.checks import Sample, examine
 from tailwise.data.source import SPLIT_NAMES, Source
 from tailwise.data.sources.labels import numbered
@@ -63,9 +64,10 @@ def read_listing(path: Path) -> list[Row]:
 def open_csv(path: Path, *, strict: bool = False, issues_path: str | Path | None = None) -> Source:
     """A CSV with the columns path and label, and, where wanted, split (train, val, test) and one of `GROUPS`.
 
-    Other columns are unread. Paths and labels as in `open_listing`. Without a split column all of it is train. Images of
-    one group are never torn apart when a part is held out. With a column ``labels`` in the place of ``label`` an image has any
-    number of labels, `BETWEEN` them a semicolon, and the splits are `tailwise.data.multilabel.MultiLabelSplit`.
+    Other columns are unread. Cells that begin like ``'=`` are read without the ``'`` (`tailwise.data.cells`). Paths and labels
+    as in `open_listing`. Without a split column all of it is train. Images of one group are never torn apart when a part is
+    held out. With a column ``labels`` in the place of ``label`` an image has any number of labels, `BETWEEN` them a semicolon,
+    and the splits are `tailwise.data.multilabel.MultiLabelSplit`.
     Raises `TailwiseError` for lacking columns, empty cells (but no labels are none), unknown splits.
     """
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
@@ -98,7 +100,7 @@ def _row(where: str, line: int, cells: dict[str, str | None]) -> Row:
     if None in cells:
         raise TailwiseError(f"{where}: more cells than columns; put a cell that holds a comma into quotes")
     grouping = next((name for name in GROUPS if name in cells), "group")
-    given = {name: (cells[name] or "").strip() for name in ("path", "label", "split", grouping) if name in cells}
+    given = {name: unguarded((cells[name] or "").strip()) for name in ("path", "label", "split", grouping) if name in cells}
     for name, value in given.items():
         if not value:
             raise TailwiseError(f"{where}: {name} is empty; fill it in or remove the line")
@@ -110,7 +112,7 @@ def _row(where: str, line: int, cells: dict[str, str | None]) -> Row:
 
 
 def _several(cell: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for part in cell.split(BETWEEN) if (name := part.strip())))
+    return tuple(dict.fromkeys(name for part in unguarded(cell).split(BETWEEN) if (name := part.strip())))
 
 
 def _text(path: Path) -> str:

@@ -11,6 +11,10 @@ from tailwise.data.source import SPLIT_NAMES, Source
 from tailwise.data.sources.labels import numbered
 from tailwise.types import TailwiseError
 
+FOLDED = 20
+"""Times its own size that a file above 1 GiB may unpack to: encoded images cannot be compressed again."""
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, MemoryError, NotImplementedError, ArithmeticError)
 _NAME = re.compile(r"(train|test|val|valid|validation)(?:-(\d+)-of-(\d+))?\.parquet")
 
 
@@ -64,9 +68,16 @@ def read_schema(file: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
+        meta = pq.read_metadata(file)
+        groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+        size = sum(group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns))
+        schema = meta.schema.to_arrow_schema()
+    except (pa.ArrowException, *_DAMAGED) as error:
         raise _unreadable(file, error) from error
+    had = file.stat().st_size
+    if meta.num_rows > had or size > max(2**30, FOLDED * had):  # each image takes bytes of its own
+        raise TailwiseError(f"{file}: {had:,} bytes that unpack to {meta.num_rows:,} rows of {size:,} bytes; give another copy")
+    return schema
 
 
 def read_columns(file: Path, columns: Sequence[str]) -> list[list[Any]]:
@@ -76,23 +87,25 @@ def read_columns(file: Path, columns: Sequence[str]) -> list[list[Any]]:
 
     try:
         table = pq.read_table(file, columns=list(columns), partitioning=None)
-    except (pa.ArrowException, OSError) as error:
+        return [table.column(name).to_pylist() for name in columns]
+    except (pa.ArrowException, *_DAMAGED) as error:
         raise _unreadable(file, error) from error
-    return [table.column(name).to_pylist() for name in columns]
 
 
 def byte_columns(schema: Any) -> list[str]:
-    """The columns that hold files: structs with a field ``bytes``."""
+    """The columns that hold files: structs with a field ``bytes`` of bytes."""
     import pyarrow as pa
 
-    return [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    structs = [f for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return [f.name for f in structs if any(fits(f.type.field("bytes").type) for fits in kinds)]
 
 
 def stated_info(schema: Any) -> dict[str, Any]:
     """What Hugging Face `datasets` writes about a data set into a schema; nothing when it did not write it."""
     try:
         info = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return info if isinstance(info, dict) else {}
 
@@ -109,7 +122,8 @@ def _read(file: Path) -> tuple[tuple[str, ...], list[Sample]]:
     labels, cells = read_columns(file, [label, image])
     if None in labels:
         raise TailwiseError(f"{file}#{labels.index(None)}: no label; fill it in or remove the row")
-    names = tuple(str(name) for name in _features(schema).get(label, {}).get("names") or ())
+    given = _features(schema).get(label, {}).get("names")
+    names = tuple(map(str, given)) if isinstance(given, list) else ()
     rows = enumerate(zip(labels, cells, strict=True))
     return names, [Sample(f"{file}#{row}", value, cell and cell["bytes"]) for row, (value, cell) in rows]
 
@@ -133,4 +147,4 @@ def _columns(file: Path, schema: Any) -> tuple[str, str]:
 def _features(schema: Any) -> dict[str, Any]:
     """The descriptions of columns that a schema states."""
     features = stated_info(schema).get("features")
-    return features if isinstance(features, dict) else {}
+    return {name: one for name, one in features.items() if isinstance(one, dict)} if isinstance(features, dict) else {}

@@ -1,0 +1,157 @@
+"""Figures by shot group with bootstrap intervals: what the chance of the samples leaves open, the classes being what they are.
+
+Samples are resampled within their class, and classes never: another test set of the same classes and sizes. A replicate gives
+the n samples of a class the weights of a Dirichlet distribution with parameter (n − 2) / n, the Bayesian bootstrap (Rubin,
+Annals of Statistics 1981) with its variance made right for small n: that of a weighted mean is s² / n with the unbiased s²,
+where ordinary resampling gives (n − 1) / n of it. Weights also let pairs of one sample with itself be left out, which would
+make a small class look tight. A class of one or two samples keeps equal weights: what chance does to it is not in the
+interval.
+An interval lies between percentiles, stretched about the figure by t / 1.96 with Student's t for the samples that it rests on
+(after Hesterberg, The American Statistician 2015): percentiles alone are too narrow where those are few.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tailwise.counts import Counts, as_counts, shot_groups
+from tailwise.metrics.given import Numbers, numbers
+from tailwise.types import IGNORE, TailwiseError
+
+REPLICATES = 200
+"""Resamplings behind an interval."""
+LEVEL = 0.95
+"""Nominal coverage of an interval, between the two percentiles."""
+RESAMPLED = 3
+"""Samples of a class from which on it is resampled."""
+AT_ONCE = 2**23
+"""Numbers that are held beside the data: 64 MiB."""
+
+Interval = dict[str, float | None]
+"""``value``, ``low`` and ``high``, and ``classes``: how many it is of. No interval (None) where nothing could be resampled."""
+Figure = dict[str, Interval | None]
+"""A figure of ``all`` classes and of the ``many``, ``medium`` and ``few``; None for a group where it is not defined."""
+
+
+def clouds(features: Numbers, labels: Numbers, counts: Counts, what: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (N, D) float64 and labels (N,) without IGNORE, sorted by class, and the training counts (C,); refuses others."""
+    x, y, n = numbers(features, what).detach().cpu(), numbers(labels, what).detach().cpu(), as_counts(counts).cpu()
+    if x.ndim != 2 or y.shape != x.shape[:1] or y.is_floating_point():
+        raise TailwiseError(
+            f"{what}: features {tuple(x.shape)} and labels {tuple(y.shape)} {y.dtype}; give (N, D) features and N class numbers"
+        )
+    y = y.to(torch.int64)
+    kept = y != IGNORE
+    x, y = x[kept].double(), y[kept]
+    if outside := y[(y < 0) | (y >= n.numel())].tolist():
+        raise TailwiseError(f"{what}: label {outside[0]} is outside 0..{n.numel() - 1}; give one training count per class")
+    if not bool(x.isfinite().all()):
+        raise TailwiseError(f"{what}: features that are not finite; did the training diverge?")
+    order = y.argsort(stable=True)
+    return x[order], y[order], n
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of length 1; a row of zeros stays."""
+    return F.normalize(x, dim=-1)
+
+
+def resampled(labels: Tensor, classes: int, replicates: int, seed: int, wide: int = 1) -> Iterator[Tensor]:
+    """Weights (r, N) that sum to 1 in each class, in pieces of as many rows as ``wide`` numbers each leave room for.
+
+    The first row of all has equal weights, the figure itself; ``replicates`` random ones follow, the same for a seed whatever
+    the pieces.
+    """
+    sizes = labels.bincount(minlength=classes)
+    size = sizes[labels].double()
+    shape = torch.where(size < RESAMPLED, 1.0, (size - 2) / size).numpy()
+    draw, done = np.random.default_rng(seed), 0
+    rows = max(AT_ONCE // max(wide, len(labels), 1), 1)
+    while done <= replicates:
+        fresh = min(rows, replicates + 1 - done)
+        random = fresh - (done == 0)
+        drawn = torch.from_numpy(draw.standard_gamma(shape, (random, len(labels)))).clamp(min=1e-300)
+        drawn[:, size < RESAMPLED] = 1.0
+        weights = torch.cat([torch.ones(fresh - random, len(labels), dtype=torch.float64), drawn])
+        yield weights / per_class(weights, labels, classes)[:, labels]
+        done += fresh
+
+
+def per_class(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Sums (r, C) of values (r, N) over the samples of each class."""
+    return torch.zeros(len(values), classes, dtype=values.dtype).index_add_(1, labels, values)
+
+
+def group_masks(counts: Tensor) -> dict[str, Tensor]:
+    """Masks (C,) bool of all classes and of the shot groups."""
+    return {"all": torch.ones_like(counts, dtype=torch.bool), **shot_groups(counts)}
+
+
+def figure(rows: Mapping[str, Tensor], sizes: Mapping[str, Tensor], unbiased: bool = True) -> Figure:
+    """From the figure and its replicates (1 + R,) of each group, and the numbers of samples of the classes it is of.
+
+    One that is biased by noise, such as a largest of many, is shifted by its bias, which is how far its replicates lie from
+    it.
+    """
+    found: Figure = {}
+    for group, values in rows.items():
+        if not sizes[group].numel() or not bool(values[0].isfinite()):
+            found[group] = None
+            continue
+        value, drawn = float(values[0]), values[1:][values[1:].isfinite()]
+        low = high = None
+        if drawn.numel() and bool((sizes[group] >= RESAMPLED).any()):
+            bias = 0.0 if unbiased else float(drawn.mean()) - value
+            tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=drawn.dtype)
+            ends = drawn.quantile(tails) - 2 * bias
+            value -= bias
+            low, high = (value + _stretch(sizes[group]) * (ends - value)).tolist()
+        found[group] = {"value": value, "low": low, "high": high, "classes": int(sizes[group].numel())}
+    return found
+
+
+def _stretch(sizes: Tensor) -> float:
+    """Student's t over z at 95 %, with Σ (n − 1) degrees of freedom: the first terms of Fisher's expansion."""
+    freedom, z = int((sizes[sizes >= RESAMPLED] - 1).sum()), 1.96
+    return 1 + (z**2 + 1) / (4 * freedom) + (5 * z**4 + 16 * z**2 + 3) / (96 * freedom**2)
+
+
+def class_figure(values: Tensor, sizes: Tensor, counts: Tensor) -> Figure:
+    """From values of classes (1 + R, C), NaN where undefined: means over the defined classes of each group."""
+    defined = values[0].isfinite()
+    kept = {name: mask & defined for name, mask in group_masks(counts).items()}
+    rows = {name: values[:, mask].nanmean(1) for name, mask in kept.items()}
+    return figure(rows, {name: sizes[mask] for name, mask in kept.items()})
+
+
+def sample_figure(values: Tensor, labels: Tensor, counts: Tensor, replicates: int = REPLICATES, seed: int = 0) -> Figure:
+    """The mean over classes of the means of values (N,) of samples; a class with an undefined sample is undefined."""
+    classes = counts.numel()
+    sizes = labels.bincount(minlength=classes)
+    parts = [per_class(w * values, labels, classes) for w in resampled(labels, classes, replicates, seed)]
+    means = torch.where(sizes > 0, torch.cat(parts), torch.nan)
+    return class_figure(means, sizes, counts)
+
+
+def gap_figure(
+    values: Tensor,
+    labels: Tensor,
+    others: Tensor,
+    other_labels: Tensor,
+    counts: Tensor,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Figure:
+    """As `sample_figure`, the mean of a class's values (N,) less that of its ``others`` (M,), as of train and test.
+
+    Both are resampled. A class without samples on a side is undefined.
+    """
+    classes, means, sizes = counts.numel(), [], []
+    for side, (of, y) in enumerate(((values, labels), (others, other_labels))):
+        sizes.append(y.bincount(minlength=classes))
+        parts = [per_class(w * of, y, classes) for w in resampled(y, classes, replicates, seed + side)]
+        means.append(torch.where(sizes[side] > 0, torch.cat(parts), torch.nan))
+    return class_figure(means[0] - means[1], torch.minimum(*sizes), counts)
