@@ -11,15 +11,16 @@ python -m benchmarks.claims OUT cifar10=DATA --jobs 6 --model.backbone resnet32 
 """
 
 import argparse
-import sys
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from tailwise.report.geometry import STUDY, digest
 from tailwise.train.bench import bench
 from tailwise.train.run import Run, surroundings, write_json
-from tailwise.train.study import studied, write_study
+from tailwise.train.study import write_study
 
 ARMS = {
     "la": "LA",
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--minutes", type=float, help="when to stop training; the same command goes on")
+    parser.add_argument("--samples", type=int, default=10_000, help="images of each split that are studied, at most")
     options, overrides = parser.parse_known_args()
     for name, data in (word.split("=", 1) for word in options.data):
         recipes = [f"claims/{arm}" for arm in ARMS]
@@ -138,29 +140,38 @@ def main() -> None:
             minutes=options.minutes,
             overrides=[f"--data.source={data}", *overrides],
         )
-        write_json(options.out / f"{name}.json", collected(options.out / name, range(options.seeds), overrides))
+        write_json(options.out / f"{name}.json", collected(options.out / name, options.seeds, options.samples, overrides))
 
 
-def collected(folder: Path, seeds: Sequence[int], overrides: Sequence[str]) -> dict[str, Any]:
+def collected(folder: Path, seeds: int, samples: int, overrides: Sequence[str]) -> dict[str, Any]:
     """The studies of all finished runs by arm and seed, made where they are missing, with what it takes to repeat them."""
     studies: dict[str, dict[int, Any]] = {}
     results: dict[str, dict[int, Any]] = {}
     about: dict[str, Any] = {}
     for arm in ARMS:
-        for seed in seeds:
+        for seed in range(seeds):
             place = folder / "claims" / arm / str(seed)
             if not (place / "result.json").is_file():
                 continue
             run = Run(place)
-            studies.setdefault(arm, {})[seed] = studied(run) or write_study(run)
+            studies.setdefault(arm, {})[seed] = studied(run, samples)
             results.setdefault(arm, {})[seed] = {
                 key: run.result[key] for key in ("balanced", "many", "medium", "few", "seconds")
             }
             about = run.manifest["data"]
     words = " ".join(overrides)
-    command = f"python -m benchmarks.claims OUT {folder.name}=DATA --seeds {len(seeds)} {words}".strip()
+    command = f"python -m benchmarks.claims OUT {folder.name}=DATA --seeds {seeds} --samples {samples} {words}".strip()
     return {**surroundings(), "command": command, "data": about, "studies": studies, "results": results}
 
 
+def studied(run: Run, samples: int) -> dict[str, Any]:
+    """The study of a run's model that lies in its folder, else a new one."""
+    if (run.path / STUDY).is_file():
+        found: dict[str, Any] = json.loads((run.path / STUDY).read_text(encoding="utf-8"))
+        if found["model"] == digest(run.path):
+            return found
+    return write_study(run, samples)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -48,7 +48,7 @@ def test_good_samples_pass_untouched() -> None:
     [
         (None, "missing"),
         (Path("/nowhere/at/all.png"), "missing"),
-        (Path("/"), "unreadable"),
+        (Path("/"), "not a file"),
         (Path("nul\0.png"), "unreadable"),
         (b"", "empty file"),
         (b"this is a letter, not a picture", "not an image"),
