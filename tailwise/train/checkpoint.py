@@ -33,17 +33,22 @@ class Whole(TorchCheckpointIO):
         write_whole(Path(path), packed.getvalue(), go_on(Path(path).parent))
 
 
+GRACE = 10.0
+"""Seconds that a look at validation goes on after a notice, so that a short one is not lost; schedulers wait 30 s or more."""
+
+
 class Saving(Callback):
     """Saves after each epoch, whenever the last time is ``minutes`` ago, and when a scheduler tells the process to end.
 
     It does so between two steps: what belongs to the last one is all done, a look at validation and rows of the log too, so
-    that a resumed run is as if nothing had been. Told to end, it saves and raises `Told`; during a look, which is done again
-    after a resume, and before the first step it only raises. ``stamp`` goes into the file, and says which run's it is.
+    that a resumed run is as if nothing had been. Told to end, it saves and raises `Told`; during a look that takes longer than
+    `GRACE`, which is done again after a resume, and before the first step it only raises. ``stamp`` goes into the file, and
+    says which run's it is.
     """
 
     def __init__(self, path: Path, minutes: float, stamp: Mapping[str, str]) -> None:
         self.path, self.minutes, self.stamp = path, minutes, dict(stamp)
-        self.notice = ""
+        self.notice, self.told = "", 0.0  # what was heard, and when
         self.step, self.time = 0, 0.0  # of the last checkpoint
 
     def state_dict(self) -> dict[str, str]:
@@ -72,7 +77,7 @@ class Saving(Callback):
             self._heed(trainer)
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        if trainer.world_size == 1 and self.notice:  # several processes end together, after the look
+        if trainer.world_size == 1 and self.notice and time.monotonic() - self.told > GRACE:  # several end together, after it
             raise Told(self.notice, f", saved at step {self.step}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -80,7 +85,7 @@ class Saving(Callback):
         self._heed(trainer)
 
     def _hear(self, notice: str) -> None:
-        self.notice = notice
+        self.notice, self.told = notice, time.monotonic()
 
     def _heed(self, trainer: Trainer) -> None:
         if _anywhere(trainer, bool(self.notice)):

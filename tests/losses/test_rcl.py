@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from tailwise.losses import BCL, RCL, RCLDenominator, RCLStandalone, balanced_contrastive, standalone_contrastive
+from tailwise.losses.contrastive import Columns
 from tailwise.types import IGNORE
 
 EVERYONE = torch.arange(6)
@@ -93,6 +94,17 @@ def loss_and_gradient(cls: type[BCL], counts: list[int], **options: float) -> tu
     contrast.backward()
     parameters = [*model.backbone.parameters(), model.head.weight, *objective.parameters()]
     return contrast.detach(), [p.grad for p in parameters if p.grad is not None]
+
+
+@given(contrasts())
+def test_the_objective_puts_the_prior_of_training_into_the_contrast(problem: Contrast) -> None:
+    objective = RCL(problem.counts.clamp(min=1), Rows(len(problem.counts)), scale=0.8, temperature=0.1).double()
+    rows = Columns(problem.anchors, problem.labels, problem.columns, problem.column_labels, problem.position)
+    prior = objective.log_prior.exp().tolist()
+    torch.testing.assert_close(objective.log_prior, problem.log_prior, rtol=1e-6, atol=1e-6)
+    compare(
+        objective.values(rows, problem.prototypes), slow.balanced_contrastive(*rows, problem.prototypes, 0.1 / 0.8**2, prior)
+    )
 
 
 def test_rcl_of_unit_scale_and_uniform_prior_is_bcl() -> None:
