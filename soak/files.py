@@ -92,7 +92,7 @@ def one(reader: Reader, content: bytes, work: Path, watch: Watch) -> tuple[str, 
     watch.seen.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.filterwarnings("ignore", HARMLESS)
+        warnings.filterwarnings("ignore", category=UserWarning, module=HARMLESS)
         warnings.showwarning = lambda message, *_, **__: said.append(str(message))
         watch.armed = True
         try:

@@ -20,9 +20,9 @@ from tailwise.types import TailwiseError
 SMALL = 64
 """Images whose sides are at most this long are kept in memory as pixels: 64 × 64 × 3 bytes are about what a file takes."""
 
-HARMLESS = "Corrupt EXIF data"
-"""A warning of Pillow about pictures that it reads all the same; nothing here asks what a camera wrote beside the pixels."""
-warnings.filterwarnings("ignore", HARMLESS)
+HARMLESS = r"PIL\.TiffImagePlugin"
+"""Pillow's reader of what a camera wrote beside the pixels: it warns of pictures that are read all the same."""
+warnings.filterwarnings("ignore", category=UserWarning, module=HARMLESS)
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """What sources call their splits, and what they are called here."""

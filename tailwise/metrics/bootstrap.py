@@ -10,6 +10,7 @@ An interval lies between percentiles, stretched about the figure by t / 1.96 wit
 (after Hesterberg, The American Statistician 2015): percentiles alone are too narrow where those are few.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -90,11 +91,16 @@ def group_masks(counts: Tensor) -> dict[str, Tensor]:
     return {"all": torch.ones_like(counts, dtype=torch.bool), **shot_groups(counts)}
 
 
-def figure(rows: Mapping[str, Tensor], sizes: Mapping[str, Tensor], unbiased: bool = True) -> Figure:
+def figure(
+    rows: Mapping[str, Tensor],
+    sizes: Mapping[str, Tensor],
+    unbiased: bool = True,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Figure:
     """From the figure and its replicates (1 + R,) of each group, and the numbers of samples of the classes it is of.
 
     One that is biased by noise, such as a largest of many, is shifted by its bias, which is how far its replicates lie from
-    it.
+    it, but not out of the range ``within`` which it can be.
     """
     found: Figure = {}
     for group, values in rows.items():
@@ -109,7 +115,9 @@ def figure(rows: Mapping[str, Tensor], sizes: Mapping[str, Tensor], unbiased: bo
             ends = drawn.quantile(tails) - 2 * bias
             value -= bias
             low, high = (value + _stretch(sizes[group]) * (ends - value)).tolist()
-        found[group] = {"value": value, "low": low, "high": high, "classes": int(sizes[group].numel())}
+        told = {"value": value, "low": low, "high": high}
+        clamped = {name: None if end is None else min(max(end, within[0]), within[1]) for name, end in told.items()}
+        found[group] = {**clamped, "classes": int(sizes[group].numel())}
     return found
 
 
