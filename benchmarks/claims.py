@@ -154,14 +154,21 @@ def collected(folder: Path, seeds: int, samples: int, overrides: Sequence[str]) 
             if not (place / "result.json").is_file():
                 continue
             run = Run(place)
-            studies.setdefault(arm, {})[seed] = studied(run, samples)
-            results.setdefault(arm, {})[seed] = {
-                key: run.result[key] for key in ("balanced", "many", "medium", "few", "seconds")
-            }
-            about = run.manifest["data"]
+            studies.setdefault(arm, {})[seed] = claimed(studied(run, samples))
+            results.setdefault(arm, {})[seed] = {key: run.result[key] for key in KEPT}
+            data = run.manifest["data"]
+            about = {**{key: data[key] for key in ("sha256", "train_counts", "samples")}, "epochs": run.result["epochs"]}
     words = " ".join(overrides)
     command = f"python -m benchmarks.claims OUT {folder.name}=DATA --seeds {seeds} --samples {samples} {words}".strip()
     return {**surroundings(), "command": command, "data": about, "studies": studies, "results": results}
+
+
+def claimed(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of a study, the figures that a claim speaks of."""
+    kept: dict[str, dict[str, Any]] = {}
+    for claim in CLAIMS:
+        kept.setdefault(claim.part, {})[claim.figure] = found[claim.part][claim.figure]
+    return kept
 
 
 def studied(run: Run, samples: int) -> dict[str, Any]:
