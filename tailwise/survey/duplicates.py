@@ -85,7 +85,8 @@ def clusters(thumbnails: Thumbnails, alike: float = ALIKE) -> Rows:
         found = [differences(thumbnails[first[block]], thumbnails[second[block]]) <= alike for block in blocks]
         same = np.concatenate([np.zeros(0, dtype=bool), *found])
         if same.any():
-            edges = (np.ones(same.sum(), dtype=bool), (number[first[same]], number[second[same]]))
+            ends = [number[side[same]].astype(np.int32) for side in (first, second)]  # which is what old SciPy takes
+            edges = (np.ones(same.sum(), dtype=bool), tuple(ends))
             graph = coo_array(edges, shape=(len(number), len(number)))
             number = connected_components(graph, directed=False)[1].astype(np.int64)[number]
     return np.unique(number, return_inverse=True)[1].astype(np.int64)
