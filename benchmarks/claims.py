@@ -13,6 +13,7 @@ python -m benchmarks.claims OUT cifar10=DATA --jobs 6 --model.backbone resnet32 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+", metavar="NAME=DATA")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
-    parser.add_argument("--minutes", type=float, help="when to stop training; the same command goes on")
+    parser.add_argument("--minutes", type=float, default=inf, help="when to stop training; the same command goes on")
     parser.add_argument("--samples", type=int, default=10_000, help="images of each split that are studied, at most")
     options, overrides = parser.parse_known_args()
     for name, data in (word.split("=", 1) for word in options.data):

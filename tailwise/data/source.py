@@ -118,6 +118,10 @@ class Split:
         groups, paths = (None if of is None else tuple(of[i] for i in indices.tolist()) for of in (self.groups, self.paths))
         return Split(self.images.subset(indices), self.labels[indices], groups, paths)
 
+    def shared_groups(self, other: "Split") -> list[str]:
+        """The groups that have images here and in another split, sorted."""
+        return sorted(set(self.groups or ()) & set(other.groups or ()))
+
     def targets(self, index: Tensor) -> Tensor:
         """What an objective gets of the samples at ``index`` (B,): their labels (B,) int64."""
         return self.labels[index]

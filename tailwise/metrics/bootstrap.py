@@ -55,6 +55,22 @@ def clouds(features: Numbers, labels: Numbers, counts: Counts, what: str) -> tup
     return x[order], y[order], n
 
 
+def same_width(first: Tensor, second: Tensor, what: str) -> None:
+    """Refuse features (N, D) and (M, E) that are not of one model."""
+    if first.shape[1] != second.shape[1]:
+        raise TailwiseError(f"{what}: features of {first.shape[1]} and {second.shape[1]} numbers; give those of one model")
+
+
+def dealt(labels: Tensor, classes: int, seed: int) -> Tensor:
+    """(N,) 0, 1, 2, … in a random order within each class, a function of the seed."""
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = shuffled[labels[shuffled].argsort(stable=True)]
+    sizes = labels.bincount(minlength=classes)
+    turn = torch.empty_like(order)
+    turn[order] = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[order]]
+    return turn
+
+
 def unit(x: Tensor) -> Tensor:
     """Rows of length 1; a row of zeros stays."""
     return F.normalize(x, dim=-1)
@@ -137,11 +153,7 @@ def class_figure(values: Tensor, sizes: Tensor, counts: Tensor) -> Figure:
 
 def sample_figure(values: Tensor, labels: Tensor, counts: Tensor, replicates: int = REPLICATES, seed: int = 0) -> Figure:
     """The mean over classes of the means of values (N,) of samples; a class with an undefined sample is undefined."""
-    classes = counts.numel()
-    sizes = labels.bincount(minlength=classes)
-    parts = [per_class(w * values, labels, classes) for w in resampled(labels, classes, replicates, seed)]
-    means = torch.where(sizes > 0, torch.cat(parts), torch.nan)
-    return class_figure(means, sizes, counts)
+    return class_figure(*_class_means(values, labels, counts.numel(), replicates, seed), counts)
 
 
 def gap_figure(
@@ -157,9 +169,13 @@ def gap_figure(
 
     Both are resampled. A class without samples on a side is undefined.
     """
-    classes, means, sizes = counts.numel(), [], []
-    for side, (of, y) in enumerate(((values, labels), (others, other_labels))):
-        sizes.append(y.bincount(minlength=classes))
-        parts = [per_class(w * of, y, classes) for w in resampled(y, classes, replicates, seed + side)]
-        means.append(torch.where(sizes[side] > 0, torch.cat(parts), torch.nan))
-    return class_figure(means[0] - means[1], torch.minimum(*sizes), counts)
+    means, sizes = _class_means(values, labels, counts.numel(), replicates, seed)
+    other_means, other_sizes = _class_means(others, other_labels, counts.numel(), replicates, seed + 1)
+    return class_figure(means - other_means, torch.minimum(sizes, other_sizes), counts)
+
+
+def _class_means(values: Tensor, labels: Tensor, classes: int, replicates: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Means (1 + R, C) of the values of each class, NaN for one without samples, and how many samples each has."""
+    sizes = labels.bincount(minlength=classes)
+    parts = [per_class(w * values, labels, classes) for w in resampled(labels, classes, replicates, seed)]
+    return torch.where(sizes > 0, torch.cat(parts), torch.nan), sizes

@@ -23,10 +23,10 @@ from tailwise.metrics.bootstrap import (
     group_masks,
     per_class,
     resampled,
+    same_width,
     unit,
 )
 from tailwise.metrics.given import Numbers
-from tailwise.types import TailwiseError
 
 
 class Moments(NamedTuple):
@@ -177,8 +177,7 @@ def drift(
     drift an estimate may lie below 0. A class with fewer than two samples on a side is left out.
     """
     first, second = clouds(train_features, train_labels, counts, "drift"), clouds(features, labels, counts, "drift")
-    if first[0].shape[1] != second[0].shape[1]:
-        raise TailwiseError(f"drift: features of {first[0].shape[1]} and {second[0].shape[1]} numbers; give those of one model")
+    same_width(first[0], second[0], "drift")
     n = first[2]
     sizes = [y.bincount(minlength=n.numel()) for _, y, _ in (first, second)]
     cosine, apart = [], []

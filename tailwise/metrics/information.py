@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tailwise.counts import Counts, with_aliases
-from tailwise.metrics.bootstrap import AT_ONCE, REPLICATES, Figure, clouds, sample_figure, unit
+from tailwise.metrics.bootstrap import AT_ONCE, REPLICATES, Figure, clouds, dealt, same_width, sample_figure, unit
 from tailwise.metrics.given import Numbers, numbers
 from tailwise.types import TailwiseError
 
@@ -70,7 +70,7 @@ def label_information(
         sizes = y.bincount(minlength=classes)
         kept = sizes[y] >= folds
         x, truth = x[kept], y[kept]
-        part = _dealt(truth, classes, seed) % folds
+        part = dealt(truth, classes, seed) % folds
         told = torch.full((len(truth),), torch.nan, dtype=torch.float64)
         names, inner = torch.unique(truth, return_inverse=True)
         for fold in range(folds if len(names) else 0):
@@ -78,6 +78,7 @@ def label_information(
             told[~rest] = _fitted(x[rest], inner[rest], len(names)).told(x[~rest], inner[~rest])
     else:
         z, truth, _ = clouds(judged_features, judged_labels, counts, "label information")
+        same_width(x, z, "label information")
         names, both = torch.unique(torch.cat([truth, y[torch.isin(y, truth)]]), return_inverse=True)
         known = torch.isin(y, truth)
         told = _fitted(x[known], both[len(truth) :], len(names)).told(z, both[: len(truth)])
@@ -89,16 +90,6 @@ def _information(gain: Tensor, labels: Tensor, counts: Tensor, ceiling: float, r
     nats = sample_figure(gain, labels, counts, replicates, seed)
     share = sample_figure(gain / ceiling if ceiling else gain * torch.nan, labels, counts, replicates, seed)
     return Information(nats, share, ceiling, len(labels))
-
-
-def _dealt(labels: Tensor, classes: int, seed: int) -> Tensor:
-    """For sorted labels (N,): 0, 1, 2, … in a random order within each class."""
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    order = shuffled[labels[shuffled].argsort(stable=True)]
-    sizes = labels.bincount(minlength=classes)
-    turn = torch.empty_like(order)
-    turn[order] = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels]
-    return turn
 
 
 class Probe(NamedTuple):
@@ -130,9 +121,9 @@ def _fitted(x: Tensor, labels: Tensor, classes: int) -> Probe:
         return Probe(x.new_zeros(x.shape[1]), empty, torch.zeros(0, classes), torch.zeros(classes))
     order = labels.argsort(stable=True)
     x, labels = x[order], labels[order]
-    held = _dealt(labels, classes, 0) % 5 == 4
+    held = dealt(labels, classes, 0) % 5 == 4
     if not bool(held.any()):  # fewer than five of every class: one is held out where there are two
-        held = _dealt(labels, classes, 0) == 1
+        held = dealt(labels, classes, 0) == 1
     if not bool(held.any()):
         return _path(x, labels, classes, DECAYS[:1])[0]._replace(scale=0.0)
     tried = _path(x[~held], labels[~held], classes, DECAYS)
@@ -215,7 +206,7 @@ def instance_information(
         own.append(-(rows - same).square().sum(1)[:, None] / (2 * temperatures))
     ceiling = math.log(len(y)) if len(y) else 0.0
     gain = torch.cat(own) - torch.cat(total) + ceiling if own else x.new_zeros(0, len(temperatures))
-    half = _dealt(y, n.numel(), seed) % 2 == 0
+    half = dealt(y, n.numel(), seed) % 2 == 0
     picked = torch.empty(len(y), dtype=torch.float64)
     for learned, judged in ((half, ~half), (~half, half)):
         best = gain[learned].mean(0).argmax() if bool(learned.any()) else 0

@@ -14,14 +14,15 @@ from tailwise.metrics.bootstrap import (
     Figure,
     class_figure,
     clouds,
+    dealt,
     figure,
     group_masks,
     resampled,
+    same_width,
     sample_figure,
     unit,
 )
 from tailwise.metrics.given import Numbers, numbers
-from tailwise.types import TailwiseError
 
 QUANTILE = 0.1
 """The margin of a class is the one that this share of its samples stays below; fewer than ten samples have none."""
@@ -76,10 +77,7 @@ def nearest_mean(
         margin = torch.where(alone, torch.nan, margin - own + without)
     else:
         judged, truth, _ = clouds(features, labels, counts, "nearest mean")
-        if judged.shape[1] != x.shape[1]:
-            raise TailwiseError(
-                f"nearest mean: features of {x.shape[1]} and {judged.shape[1]} numbers; give those of one model"
-            )
+        same_width(x, judged, "nearest mean")
         margin = margins(unit(judged), truth, unit(sums))
     right = torch.where(margin.isnan(), torch.nan, (margin > 0).double())
     return {
@@ -171,8 +169,4 @@ def _within(kernel: Tensor, w: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
 
 def evenly(labels: Tensor, classes: int, limit: int) -> Tensor:
     """At most ``limit`` of the samples, sorted: as equal shares of the classes as their sizes allow, always the same ones."""
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    order = shuffled[labels[shuffled].argsort(stable=True)]
-    sizes = labels.bincount(minlength=classes)
-    turn = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[order]]
-    return order[turn.argsort(stable=True)[:limit]].sort().values
+    return (dealt(labels, classes, 0) * classes + labels).argsort()[:limit].sort().values

@@ -18,6 +18,7 @@ BEGIN, END = "<!-- geometry -->", "<!-- end of geometry -->"
 
 GROUPS = ("all", "many", "medium", "few")
 SPLITS = ("test", "train", "between")
+NONE = "n/a"
 Study = Mapping[str, Any]
 
 
@@ -156,7 +157,7 @@ def named(split: str) -> str:
 def written(cell: Mapping[str, Any] | None) -> str:
     """A figure with its interval."""
     if cell is None:
-        return "n/a"
+        return NONE
     value, low, high = (None if cell[key] is None else f"{round(cell[key], 6) + 0:.3g}" for key in ("value", "low", "high"))
     return f"{value}" if low is None else f"{value} ({low} to {high})"
 
@@ -211,9 +212,11 @@ def text(studies: Mapping[str, Study]) -> str:
         ["", *GROUPS],
         *(row for figures in THEMES.values() for name in figures for row in _rows(studies, name, figures[name])),
     ]
-    wide = [max(len(row[i]) for row in rows) for i in range(len(GROUPS) + 1)]
-    lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, wide, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "", "In brackets: 95 % intervals, images resampled within their classes."])
+    shown = [column for column in zip(*rows, strict=True) if set(column[1:]) - {"", NONE}]
+    wide = [max(map(len, column)) for column in shown]
+    lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, wide, strict=True)).rstrip() for row in zip(*shown, strict=True)]
+    said = "± is half of the 95 % interval, images resampled within their classes; its ends are in the page and in study.json."
+    return "\n".join([*lines, "", said])
 
 
 def _rows(studies: Mapping[str, Study], name: str, told: Told) -> Iterator[Sequence[str]]:
@@ -223,4 +226,11 @@ def _rows(studies: Mapping[str, Study], name: str, told: Told) -> Iterator[Seque
         if found and len(studies) > 1:
             yield [title, *[""] * len(GROUPS)]
         for run, figure in found.items():
-            yield [f"  {run}" if len(studies) > 1 else title, *(written(figure.get(group)) for group in GROUPS)]
+            yield [f"  {run}" if len(studies) > 1 else title, *(_short(figure.get(group)) for group in GROUPS)]
+
+
+def _short(cell: Mapping[str, Any] | None) -> str:
+    """A figure and half the width of its interval."""
+    if cell is None or cell["low"] is None:
+        return written(cell)
+    return f"{round(cell['value'], 6) + 0:.3g} ± {(cell['high'] - cell['low']) / 2:.2g}"

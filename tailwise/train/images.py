@@ -113,7 +113,7 @@ class PreparedImages(Prepared):
             images.write(page, whole, evidence, run.metrics(), run.manifest)
 
         leak = leaks(of_train, of_test)
-        torn = len({*(self.train.groups or ())} & {*(self.test.groups or ())})
+        torn = len(self.train.shared_groups(self.test))
         figures = result(answers, self.counts, self.names, trained)
         return Judged(figures | {"leak": leak and leak | {"torn": torn}}, draw)
 

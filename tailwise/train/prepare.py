@@ -81,8 +81,7 @@ def arrange(source: Source, data: Data) -> Prepared:
 
 def torn_groups(prepared: Prepared) -> dict[str, list[str]]:
     """The groups of the training images that a split of the source has too, by split; nothing where there are none."""
-    own, others = set(prepared.train.groups or ()), prepared.splits()
-    shared = {name: sorted(own & set(split.groups or ())) for name, split in others.items() if name != "train"}
+    shared = {name: prepared.train.shared_groups(split) for name, split in prepared.splits().items() if name != "train"}
     return {name: groups for name, groups in shared.items() if groups}
 
 

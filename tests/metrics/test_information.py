@@ -92,9 +92,12 @@ def test_views_that_tell_nothing_or_everything() -> None:
     assert (same.ceiling, same.samples) == (pytest.approx(math.log(300)), 300)
 
 
-def test_one_fold_is_refused() -> None:
+def test_one_fold_and_features_of_two_models_are_refused() -> None:
+    x, y = torch.randn(4, 2), labelled(2, 2)
     with pytest.raises(TailwiseError, match="two folds"):
-        label_information(torch.randn(4, 2), labelled(2, 2), [2, 2], folds=1)
+        label_information(x, y, [2, 2], folds=1)
+    with pytest.raises(TailwiseError, match="2 and 3 numbers; give those of one model"):
+        label_information(x, y, [2, 2], torch.randn(4, 3), y)
 
 
 def test_nothing_to_judge_or_to_learn_from_is_undefined_or_nothing() -> None:

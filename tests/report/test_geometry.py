@@ -50,8 +50,8 @@ def test_the_section_shows_what_has_a_value_and_escapes() -> None:
 def test_a_terminal_gets_the_same_figures_of_one_run_or_of_several() -> None:
     one = text({"a": STUDY})
     assert "Spread: test " in one
-    assert "0.5 (0.4 to 0.7)" in one
-    assert "n/a" in one
+    assert "0.5 ± 0.15" in one
+    assert one.splitlines()[0].split() == ["all", "many", "few"]  # no class is medium
     both = text({"runs/a": STUDY, "runs/b": {"test": {"spread": FIGURE}}})
     assert [line.split()[0] for line in both.splitlines()[2:4]] == ["runs/a", "runs/b"]
     names = [name for figures in THEMES.values() for name in figures]
