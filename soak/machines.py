@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from soak import distance
 from soak.plain import PAUSE
 
 ROOT = Path(__file__).parent.parent
@@ -49,13 +51,22 @@ def fit(out: Path, processes: int, *more: str) -> None:
 def difference(one: Path, other: Path) -> dict[str, Any]:
     """How far two runs are apart: weights and all that a checkpoint holds of the task, the log, and which figures differ."""
     states = [torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (one, other)]
-    apart = max(float((states[0][key].double() - states[1][key].double()).abs().max()) for key in states[0])
+    queue = {key for key in states[0] if key.endswith("queue.rows")}
+
+    def farthest(measure: Callable[[Tensor, Tensor], float], keys: Iterable[str]) -> float:
+        return max(measure(states[1][key], states[0][key]) for key in keys)
+
+    apart = {
+        "weights": farthest(distance.of_numbers, states[0].keys() - queue),
+        "queue": farthest(distance.of_rows, queue),
+        "numbers of the queue": farthest(distance.of_numbers, queue),
+    }
     logs = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, other)]
     rows = [{(row["step"], key): row[key] for row in log for key in row if key != "step"} for log in logs]
     log = max(abs(rows[0][at] - rows[1][at]) for at in rows[0] if rows[0][at] is not None)
     results = [json.loads((run / "result.json").read_text()) for run in (one, other)]
     figures = [key for key in results[0] if key not in COST and not alike(results[0][key], results[1][key])]
-    return {"state": apart, "log": log, "keys": rows[0].keys() ^ rows[1].keys(), "figures": figures}
+    return {**apart, "log": log, "keys": rows[0].keys() ^ rows[1].keys(), "figures": figures}
 
 
 def alike(one: Any, other: Any) -> bool:
