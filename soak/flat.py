@@ -44,11 +44,11 @@ SHORT = ["--epochs=1", "--steps=1", "--model.backbone=resnet34", f"--data.image_
 
 
 class Sample(NamedTuple):
-    """Minutes since the start, MiB of the process itself, and of the processes that it started."""
+    """Minutes since the start, MiB of the process itself, and of the largest that it started, 0 where there is none."""
 
     minutes: float
     own: float
-    workers: float
+    worker: float
 
 
 def pictures(folder: Path, number: int) -> Path:
@@ -94,12 +94,12 @@ def started(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]
 
 
 def resident(pid: int) -> float:
-    """MiB of one process, each shared page counted with its part; 0 where it is gone."""
+    """MiB that are resident, which do not depend on who shares them; 0 where the process is gone."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
 def workers(group: int) -> list[int]:
@@ -121,7 +121,7 @@ def watch(jobs: dict[str, subprocess.Popen[bytes]], folder: Path, minutes: float
             if name not in begun and AT_WORK[name] in (folder / f"{name}.log").read_text(encoding="utf-8"):
                 begun[name] = time.monotonic()
             if name in begun:
-                sample = Sample(_since(begun[name]), resident(job.pid), sum(map(resident, workers(job.pid))))
+                sample = Sample(_since(begun[name]), resident(job.pid), max(map(resident, workers(job.pid)), default=0.0))
                 if job.poll() is None and sample.own and sample.minutes <= minutes:
                     found[name].append(sample)
         time.sleep(EVERY)
@@ -133,11 +133,14 @@ def _since(start: float | None) -> float:
 
 
 def by_minute(samples: Sequence[Sample]) -> list[tuple[float, float]]:
-    """The median MiB of all processes in every whole minute: what a worker takes that starts or ends is no growth."""
-    minutes: dict[int, list[float]] = {}
+    """In every whole minute the median MiB of the process, and the largest worker's: one that has just begun is small."""
+    minutes: dict[int, list[Sample]] = {}
     for sample in samples:
-        minutes.setdefault(int(sample.minutes), []).append(sample.own + sample.workers)
-    return [(minute + 0.5, statistics.median(values)) for minute, values in sorted(minutes.items())]
+        minutes.setdefault(int(sample.minutes), []).append(sample)
+    return [
+        (minute + 0.5, statistics.median(one.own for one in found) + max(one.worker for one in found))
+        for minute, found in sorted(minutes.items())
+    ]
 
 
 def growth(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -171,7 +174,8 @@ def judge(part: Part, name: str, samples: Sequence[Sample], minutes: float) -> N
         f"at most {PER_HOUR:g} MiB an hour over the second half, interval included",
         f"{slope:+.1f} ± {half:.1f} MiB an hour",
         slope + half <= PER_HOUR,
-        f"Pss of the command and its workers every {EVERY:g} s; a line through the medians of {len(late)} minutes, 95 % by t",
+        f"every {EVERY:g} s the size of the command and of its largest worker; a line through {len(late)} minutes, the "
+        "median of the one plus the maximum of the other; 95 % by t",
     )
     first, last = statistics.median(early), statistics.median(value for _, value in late[-3:])
     part.add(
@@ -181,7 +185,7 @@ def judge(part: Part, name: str, samples: Sequence[Sample], minutes: float) -> N
         last <= (1 + LEVEL) * first,
     )
     shown = samples[:: max(len(samples) // 12, 1)]
-    rows = [{"minute": round(s.minutes, 1), "process, MiB": round(s.own), "workers, MiB": round(s.workers)} for s in shown]
+    rows = [{"minute": round(s.minutes, 1), "process, MiB": round(s.own), "worker, MiB": round(s.worker)} for s in shown]
     part.table(f"Resident size of {name} over time", rows)
 
 
