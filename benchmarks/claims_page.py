@@ -44,25 +44,25 @@ def recalls(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict
 
 
 def claims(studies: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
-    """A row for each claim and group whose runs are there."""
+    """A row for each claim whose runs are there, with a column for each group of classes that it is about."""
     by_seed = {arm: {int(seed): found for seed, found in runs.items()} for arm, runs in studies.items()}
-    rows: list[dict[str, object]] = []
+    rows: dict[tuple[str, ...], dict[str, object]] = {}
     for claim in CLAIMS:
         if (found := compare(claim, by_seed)) is None:
             continue
-        sd = "" if found["sd"] is None else f" ± {found['sd']:.3f}"
-        rows.append(
-            {
-                "claim": claim.says,
-                "figure": f"{claim.figure} ({claim.group})",
-                "arms": f"{ARMS[claim.arm]} − {ARMS[claim.control]}",
-                "both": f"{found['ours']:.3f}, {found['theirs']:.3f}",
-                "difference": f"{found['difference']:+.3f}{sd}",
-                "expected": SIGNS[claim.sign],
-                "": found["verdict"],
-            }
+        key = (claim.says, claim.figure, f"{ARMS[claim.arm]} − {ARMS[claim.control]}")
+        empty = dict.fromkeys(("all", "many", "tail"), "")
+        row = rows.setdefault(
+            key, {"claim": claim.says, "figure": claim.figure, "arms": key[2], "expected": SIGNS[claim.sign]} | empty
         )
-    return rows
+        row[claim.group] = cell(found)
+    return list(rows.values())
+
+
+def cell(found: Mapping[str, Any]) -> str:
+    """The difference over seeds, the mean of both arms, and what follows."""
+    sd = "" if found["sd"] is None else f" ± {found['sd']:.3f}"
+    return f"{found['difference']:+.3f}{sd} ({found['ours']:.3f}, {found['theirs']:.3f}): {found['verdict']}"
 
 
 def spread(values: Sequence[float], digits: int) -> str:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks import claims_page
 from benchmarks.claims import ARMS, CLAIMS, Claim, compare, value, verdict
-from benchmarks.claims_page import BEGIN, END, render
+from benchmarks.claims_page import BEGIN, END, claims, render
 from tailwise.train.parse import shipped
 
 TIGHTER = Claim("tighter", "elm", "la", "test", "spread", "tail", -1)
@@ -61,6 +62,15 @@ def test_differences_are_paired_by_seed_and_a_missing_run_leaves_its_seed_out() 
     assert found["sd"] == pytest.approx(0, abs=1e-12)
     assert found["verdict"] == "held"
     assert compare(TIGHTER, {"elm": studies["elm"]}) is None
+
+
+def test_a_claim_has_one_row_with_a_column_for_each_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims_page, "CLAIMS", [TIGHTER._replace(group="all"), TIGHTER])
+    both = {"0": study(0.4, 0.3), "1": study(0.5, 0.4)}, {"0": study(0.6, 0.2), "1": study(0.7, 0.31)}
+    (row,) = claims(dict(zip(("elm", "la"), both, strict=True)))
+    assert row["arms"] == "ELM − LA"
+    assert (row["all"], row["many"]) == ("-0.200 ± 0.000 (0.450, 0.650): held", "")
+    assert row["tail"] == "+0.095 ± 0.007 (0.350, 0.255): **reversed**"
 
 
 def test_the_page_keeps_its_words_and_takes_new_figures() -> None:
