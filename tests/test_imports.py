@@ -17,9 +17,10 @@ WORLD = {"models", "data", "metrics"}
 JUDGING = {"task", "priors", "evaluate", "inference"}
 JOBS = {"train", "report", "predict", "export", "survey"}
 BELOW_LOSSES = BASE | {"distributed", "kernels", "files"} | STATE
-BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc", "calibrate", "conformal", "doctor"} | WORLD | JUDGING
+BELOW_JOBS = BELOW_LOSSES | {"losses", "posthoc", "calibrate", "conformal", "doctor", "notice"} | WORLD | JUDGING
 MAY_IMPORT = {
     "errors": set(),
+    "notice": {"errors"},
     "types": {"errors"},
     **{part: {"types"} for part in ("counts", "rng", "distributed", "kernels", "files")},
     **dict.fromkeys(STATE, BASE | {"distributed", "kernels"}),

@@ -9,6 +9,7 @@ from tailwise.cli.keys import add_keys
 from tailwise.cli.known import OBJECTIVE, RECIPE, SOURCE
 from tailwise.cli.parser import FOLDER, Parser, joined
 from tailwise.errors import TailwiseError
+from tailwise.notice import end, heard, leave
 
 IMPORTS = 120.0
 """Seconds that the imports of a command may take; an older process did other things before."""
@@ -53,10 +54,10 @@ def fit(words: list[str]) -> None:
     if stray := [word for word in dotted if not word.startswith("--")]:
         raise TailwiseError(f"fit: unexpected {stray[0]!r}; one source only, see tailwise fit --help")
     started = _began()
-    from tailwise.train.fit import fit as train
-    from tailwise.train.fit import resume
-    from tailwise.train.launch import is_follower
-    from tailwise.train.notice import end, heard
+    with heard(leave):  # torch takes seconds to load
+        from tailwise.train.fit import fit as train
+        from tailwise.train.fit import resume
+        from tailwise.train.launch import is_follower
 
     with nullcontext() if is_follower() else heard(end):  # a follower waits where Python hears nothing
         if options.resume is not None:

@@ -4,10 +4,10 @@ import difflib
 import re
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from tailwise.models.resnet_cifar import DEPTHS, ResNetCifar
+from tailwise.models.weights_file import read_tensors
 from tailwise.types import TailwiseError
 
 _CIFAR = {f"resnet{depth}": depth for depth in DEPTHS}
@@ -79,17 +79,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, without running code from it."""
     if not path.is_file():
         raise TailwiseError(f'{path}: no such checkpoint; weights are "none", "pretrained" or the path of a file')
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    if path.suffix != ".safetensors":
+        return read_tensors(path)
+    from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise TailwiseError(f"{path}: not a checkpoint of plain tensors ({type(error).__name__}); save a state_dict") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise TailwiseError(f"{path}: holds a {type(content).__name__}, not a state_dict")
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors has no common error of its own
+        raise TailwiseError(f"{path}: not a safetensors file that can be read ({error}); save a state_dict") from error

@@ -43,7 +43,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # damaged and hostile files fail in any way
         if blocked := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise _refused(path, blocked[1]) from error
-        raise TailwiseError(f"{path}: not a checkpoint that can be read safely ({_reason(error)})") from error
+        raise TailwiseError(f"{path}: not a checkpoint that can be read safely ({reason(error)})") from error
     for key in ("state_dict", "model", "net"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -87,7 +87,7 @@ def _refused(path: Path, name: str) -> TailwiseError:
     )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What torch says, less its advice to load the file in the unsafe way."""
     said = re.split(r"\.\s|\n", str(error).rpartition("WeightsUnpickler error:")[2].strip())[0]
     return textwrap.shorten(f"{type(error).__name__}: {said}".removesuffix(": "), 120, placeholder=" …")

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tailwise.errors import Told
 from tailwise.files import go_on, write_whole
-from tailwise.train.notice import listen
+from tailwise.models.weights_file import reason
+from tailwise.notice import listen
 from tailwise.train.run import rows
 from tailwise.train.terms import LOG_EVERY, Terms
 from tailwise.types import TailwiseError
@@ -97,7 +99,8 @@ class Saving(Callback):
         names, values = zip(*((name.removeprefix("task."), value) for name, value in module.named_parameters()), strict=True)
         finite = torch.stack([value.isfinite().all() for value in values]).tolist()  # one wait for a GPU, not one for each
         if bad := [name for name, good in zip(names, finite, strict=True) if not good]:
-            raise TailwiseError(f"training: {bad[0]} is not finite after step {trainer.global_step}, not saved; lower optim.lr")
+            what = f"{bad[0]} is not finite after step {trainer.global_step}, not saved"
+            raise TailwiseError(f"training: {what}; start another run with a lower --optim.lr")
         trainer.save_checkpoint(self.path)
         self.step, self.time = trainer.global_step, time.monotonic()
 
@@ -113,17 +116,16 @@ def check(path: Path, learner: LightningModule, stamp: Mapping[str, str] | None 
     Raises `TailwiseError` for a file that is no checkpoint, and one of another model, objective, or ``stamp``.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, on how a pickle was written: what matters becomes an error
+            content = torch.load(path, map_location="cpu", weights_only=True)
         learner.load_state_dict(content["state_dict"])
         theirs, steps = content.get("callbacks", {}).get(Saving.__name__, stamp), int(content.get("global_step", 0))
     except Exception as error:  # torch.load raises anything on damaged files
-        reason = (str(error).splitlines() or [""])[0][:120]
-        raise TailwiseError(
-            f"{path}: not a checkpoint of this run ({type(error).__name__}: {reason}); restore it, or start a new run"
-        ) from error
+        raise TailwiseError(f"{path}: not a checkpoint of this run ({reason(error)}); restore it or start a new run") from error
     if other := [part for part, value in (stamp or {}).items() if not isinstance(theirs, dict) or theirs.get(part) != value]:
         raise TailwiseError(
-            f"{path}: not a checkpoint of this run (it has another {', another '.join(other)}); restore it, or start a new run"
+            f"{path}: not a checkpoint of this run (it has another {', another '.join(other)}); restore it or start a new run"
         )
     return steps
 

@@ -3,8 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import yaml
 from jsonargparse import Namespace
 
 from tailwise.data.checks import write_issues
-from tailwise.errors import Told
 from tailwise.files import go_on, write_whole
+from tailwise.notice import named
 from tailwise.train import loggers, needs, parse, same
 from tailwise.train.choose import Choice
 from tailwise.train.engine import build_task
@@ -24,7 +24,6 @@ from tailwise.train.follow import follow
 from tailwise.train.judge import PAGE, judge_run
 from tailwise.train.launch import as_launched, call, check_begun, has_begun, is_follower, launched, leading, shared_out
 from tailwise.train.limit import plan, until
-from tailwise.train.notice import end, heard
 from tailwise.train.prepare import prepare, torn_groups
 from tailwise.train.prepared import Prepared
 from tailwise.train.recipe import Data
@@ -110,7 +109,7 @@ def fit(
         for name_of, torn in torn_groups(prepared).items():
             said = f"groups of images that lie in train and in {name_of}: {len(torn)}, such as {torn[0]}"
             print(f"{said}; what is measured on {name_of} will be too good", file=sys.stderr)
-        with _named(folder), leading(folder):
+        with named(folder), leading(folder):
             return _run(record, folder, str(recipe or name), prepared, started, facts)
 
 
@@ -119,7 +118,7 @@ def resume(folder: str | Path, started: float | None = None) -> Run:
     if is_follower():
         return follow()
     run = Run(folder)
-    with _named(run.path), leading(run.path):
+    with named(run.path), leading(run.path):
         return _resume(run, started)
 
 
@@ -132,6 +131,8 @@ def _resume(run: Run, started: float | None = None) -> Run:
         if not run.finished:
             record = parse.resolve(parse.read(run.path / RECIPE), ())
             same.same_recipe(run, same.settings(parse.dump(record)))
+            if not (run.path / CHECKPOINT).is_file():
+                print(f"{run.path}: no checkpoint yet; it begins at the first step", file=sys.stderr)
             name = run.manifest["recipe"] if (run.path / MANIFEST).is_file() else run.path.name
             return _run(record, run.path, name, started=started)
     return evaluate(run.path)  # it was cut off between its result and its page
@@ -171,7 +172,7 @@ def _run(
     data, text = Data(**vars(record.data)), parse.dump(record)
     prepared = prepared or prepare(data, folder / ISSUES)
     begun = {"command": _command(), **surroundings(), same.SETTINGS: same.settings(text)}
-    if (folder / RECIPE).is_file() and (folder / MANIFEST).is_file():
+    if resumed := (folder / RECIPE).is_file() and (folder / MANIFEST).is_file():
         same.same_data(Run(folder), prepared)
         begun = Run(folder).manifest
     if record.engine.threads:
@@ -182,7 +183,7 @@ def _run(
     write_whole(folder / RECIPE, text.encode(), go_on(folder))  # with it the folder is a run, so it has the manifest by then
     run = Run(folder)
     for needed in needs.names(record):
-        _ensure(record, folder, needed, prepared)
+        _ensure(record, folder, needed, prepared, resumed)
     limit = until(run, started)
     call(folder, limit)
     recipe = shared_out(parse.build(needs.filled(record, folder)), folder)
@@ -193,8 +194,12 @@ def _run(
     return run
 
 
-def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared) -> None:
-    """Train the run that the recipe calls ``needed`` on the same data with the same seed, unless it is there."""
+def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared, resumed: bool) -> None:
+    """Train the run that the recipe calls ``needed`` on the same data with the same seed, unless it is there.
+
+    Of a ``resumed`` run it is there as it began, whatever became of the file of its recipe; in a folder that is
+    overwritten it may be of an older run, and is kept where it would be the same.
+    """
     where, wanted = needs.folder_of(record, folder, needed), record.needs[needed]
     if where != needs.own_folder(folder, needed):
         if not Run(where).finished:
@@ -202,42 +207,37 @@ def _ensure(record: Namespace, folder: Path, needed: str, prepared: Prepared) ->
         if (classes := len(Run(where).manifest["data"]["classes"])) != len(prepared.names):
             raise TailwiseError(f"needs {needed}: {where} has {classes} classes, the data {len(prepared.names)}; name another")
         return
+    if resumed and _there(where, prepared):
+        return
     dumped = yaml.safe_load(parse.dump(record))
     shared = {key: dumped[key] for key in ("data", "seed", "engine")}
     shared["data"].pop("views")  # augmentation belongs to the method; the images to the run
     asked = parse.resolve(parse.overlay(parse.read(wanted), shared), ())
     prepared = replace(prepared, presets=tuple(asked.data.views) or prepared.presets)
     asked = settle(asked, prepared)
-    if (where / RECIPE).is_file() and _method(Run(where).recipe_text) == _method(parse.dump(asked)):
-        if Run(where).finished:
-            same.same_data(Run(where), prepared)
-            return
-        if (where / CHECKPOINT).is_file():
-            _resume(Run(where))
-            return
+    known = (where / RECIPE).is_file()
+    if known and _method(Run(where).recipe_text) == _method(parse.dump(asked)) and _there(where, prepared):
+        return
     print(f"needs {needed}: training {wanted} first, in {where}", file=sys.stderr)
     with locked(where):
-        new_folder(where, overwrite=(where / RECIPE).is_file())
+        new_folder(where, overwrite=known)
         _run(asked, where, wanted, prepared)
+
+
+def _there(where: Path, prepared: Prepared) -> bool:
+    """Whether a needed run is finished, by now if it was begun."""
+    if not (where / RECIPE).is_file():
+        return False
+    if Run(where).finished:
+        same.same_data(Run(where), prepared)
+    elif (where / CHECKPOINT).is_file():
+        _resume(Run(where))
+    return Run(where).finished
 
 
 def _method(recipe_text: str) -> dict[str, Any]:
     """What decides a run's weights: all of its recipe but the engine."""
     return {key: value for key, value in yaml.safe_load(recipe_text).items() if key != "engine"}
-
-
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """An interrupt, or a scheduler's notice to end, says which run it stopped."""
-    advice = f"continue with `tailwise fit --resume {folder}`"
-    try:
-        with heard(end):
-            yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(advice) from None
-    except Told as told:
-        told.advice = advice
-        raise
 
 
 def _command() -> str:

@@ -13,11 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
 from jsonargparse import Namespace
 
 from tailwise.distributed import Meeting
-from tailwise.train import parse
+from tailwise.train import parse, same
 from tailwise.train.engine import processes
 from tailwise.train.recipe import Recipe
 from tailwise.train.run import RECIPE, Run
@@ -142,11 +141,12 @@ def as_launched(record: Namespace) -> Namespace:
 
 
 def check_begun(record: Namespace, folder: Path) -> None:
-    """Refuse a folder that was begun with another recipe; of a time limit the epochs were planned."""
-    asked, then = (yaml.safe_load(text) for text in (parse.dump(record), Run(folder).recipe_text))
-    free = ("engine", "epochs", "steps", "schedule") if record.max_minutes else ("engine",)
-    if other := [key for key in sorted(asked) if key not in free and asked[key] != then.get(key)]:
-        raise TailwiseError(f"{folder}: holds a run with another {other[0]}; choose another --out")
+    """Refuse a folder that was begun with another recipe: other numbers of processes share its batches, and of a time limit
+    the epochs were planned."""
+    asked, then = (same.settings(text) for text in (parse.dump(record), Run(folder).recipe_text))
+    planned = ("epochs", "steps", "schedule") if record.max_minutes else ()
+    if other := same.changed(then, asked, "engine.devices", "engine.nodes", *planned):
+        raise TailwiseError(f"{folder}: holds a run with another recipe ({other}); choose another --out")
 
 
 def is_follower() -> bool:

@@ -26,8 +26,12 @@ def own_folder(folder: Path, needed: str) -> Path:
 
 
 def folder_of(record: Namespace, folder: Path, needed: str) -> Path:
-    """The needed run's folder: the one that the recipe names, or one inside ``folder`` for a recipe that it names."""
-    return own_folder(folder, needed) if recipe_of(record, needed) else Path(record.needs[needed])
+    """The needed run's folder: the one that the recipe names, or one inside ``folder`` for a recipe that it names.
+
+    What was begun there stays the run's own, whatever became of the file of its recipe.
+    """
+    own = own_folder(folder, needed)
+    return own if (own / RECIPE).is_file() or recipe_of(record, needed) else Path(record.needs[needed])
 
 
 def recipe_of(record: Namespace, needed: str) -> str | None:

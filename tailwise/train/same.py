@@ -43,12 +43,17 @@ def same_recipe(run: Run, now: Mapping[str, Any]) -> None:
     then = run.manifest.get(SETTINGS) if (run.path / MANIFEST).is_file() else None
     if then is None:  # of an older version, or lost: the checkpoint has a hash of it
         return
-    before, after = _flat(then), _flat(now)
-    other = [f"{key} {_short(before[key])}, now {_short(after.get(key))}" for key in before if before[key] != after.get(key)]
-    if other := [text for text in other if not text.startswith(FREE)]:
+    if other := changed(then, now):
         raise TailwiseError(
-            f"{run.path / RECIPE}: edited since this run began ({_some(other)}); put it back, or start a run with another --out"
+            f"{run.path / RECIPE}: edited since this run began ({other}); put it back, or start a run with another --out"
         )
+
+
+def changed(then: Mapping[str, Any], now: Mapping[str, Any], *free: str) -> str:
+    """In what two recipes differ, in words, but for what is `FREE` and the keys that begin with one of ``free``."""
+    before, after = _flat(then), _flat(now)
+    keys = [key for key in before if before[key] != after.get(key) and not key.startswith((*FREE, *free))]
+    return _some([f"{key} {_short(before[key])}, now {_short(after.get(key))}" for key in keys])
 
 
 def same_data(run: Run, now: Prepared) -> None:

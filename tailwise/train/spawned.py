@@ -1,5 +1,6 @@
 """Processes that this one started, as a run does for ``engine.devices`` above one: notices reach them, their errors us."""
 
+import logging
 import re
 import signal
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from typing import Any
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from tailwise.errors import TailwiseError, Told
-from tailwise.train.notice import heard
+from tailwise.notice import heard
+from tailwise.train.run import CHECKPOINT
 
 OURS = re.compile(r"^tailwise\.errors\.TailwiseError: (.*)$", re.MULTILINE)
 
@@ -25,6 +27,7 @@ def spawned(launcher: Any, folder: Path) -> Iterator[None]:
         yield
         return
     heard_of = ""
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it warns of each process that it ends
 
     def pass_on(notice: str) -> None:
         nonlocal heard_of
@@ -38,7 +41,7 @@ def spawned(launcher: Any, folder: Path) -> Iterator[None]:
             yield
     except ProcessExitedException as error:
         if heard_of or error.exit_code == Told("").code:
-            raise Told(heard_of or "SIGTERM", ", saved") from error
+            raise Told(heard_of or "SIGTERM", ", saved" if (folder / CHECKPOINT).is_file() else "") from error
         what = f"killed by {error.signal_name}" if error.signal_name else f"ended with exit code {error.exit_code}"
         raise TailwiseError(
             f"{folder}: process {error.error_index} of the run was {what}; continue with `tailwise fit --resume {folder}`"

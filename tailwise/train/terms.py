@@ -62,7 +62,7 @@ class Terms:
         for where, names, _ in unread:
             found = dict(zip(names, numbers, strict=False))  # as many as there are names
             if bad := [name for name, value in found.items() if not math.isfinite(value)]:
-                advice = "lower optim.lr, or resume from last.ckpt"
+                advice = "start another run with a lower --optim.lr"
                 raise TailwiseError(f"training: term {bad[0]!r} is not finite at {where}; {advice}")
             self._last = {"loss": sum(found.values()), **found}
             for name, value in self._last.items():

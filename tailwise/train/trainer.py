@@ -8,6 +8,7 @@ import inspect
 import logging
 import math
 import signal
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -103,6 +104,8 @@ def train(task: Task, run: Run, recipe: Recipe, prepared: Prepared, until: float
     launcher = None if launched() else trainer.strategy.launcher
     steps = checkpoint.check(last, learner, stamp) if last.is_file() else 0
     if not is_follower():
+        if steps:
+            print(f"continues after step {steps}", file=sys.stderr)
         checkpoint.rewind(run.path / METRICS, steps)
     try:
         with warnings.catch_warnings(), together(recipe), spawned(launcher, run.path):
@@ -133,7 +136,8 @@ def build_trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Tr
     try:
         return _trainer(folder, recipe, callbacks)
     except (MisconfigurationException, ValueError) as error:
-        raise TailwiseError(f"engine: {str(error).splitlines()[0]}") from error
+        said = str(error).splitlines()[0].rstrip(".!")
+        raise TailwiseError(f"engine: {said}; take what this machine has, or leave --engine.accelerator auto") from error
 
 
 def _trainer(folder: Path, recipe: Recipe, callbacks: list[Callback]) -> Trainer:

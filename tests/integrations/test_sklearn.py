@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
@@ -336,7 +337,8 @@ def test_indicators_have_two_values_and_may_have_names() -> None:
         assert fitted.classes_.tolist() == [0, 1, 2]
     named = pd.DataFrame(labels, columns=["ape", "elk", "fox"])
     assert quick(epochs=1).fit(values, named).classes_.tolist() == ["ape", "elk", "fox"]
-    scores = cross_val_score(quick(), values, named, cv=2, scoring="average_precision", error_score="raise")
+    judged = named if int(sklearn.__version__.split(".")[1]) >= 9 else labels  # before, its scorers look for a class 1
+    scores = cross_val_score(quick(), values, judged, cv=2, scoring="average_precision", error_score="raise")
     assert scores.min() > 0.6
 
 

@@ -1,5 +1,6 @@
 """The Triton backend in Triton's interpreter, against plain loops in float64."""
 
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,26 @@ from tailwise.kernels.problem import EMPTY, ITSELF, OTHERS, OWN, Problem
 from tailwise.types import IGNORE
 
 triton = pytest.importorskip("triton")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Conversion of an array with ndim > 0:DeprecationWarning"
+)  # Triton's, of NumPy 1
 F64 = torch.float64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def language() -> Iterator[None]:
+    """Before 3.6 the interpreter leaves Triton's language changed, which a compiler in the same process then trips over."""
+    from triton import language as tl
+
+    parts = [tl, tl.core, tl.math, tl.tensor, tl.dtype, *filter(None, [getattr(tl.core, "tensor_descriptor_base", None)])]
+    before = [(part, dict(vars(part))) for part in parts]
+    yield
+    for part, attributes in before:
+        for name in [name for name in vars(part) if name not in attributes]:
+            delattr(part, name)
+        for name, value in attributes.items():
+            if vars(part).get(name) is not value:
+                setattr(part, name, value)
 
 
 def guarded(x: Tensor, fill: float) -> Tensor:

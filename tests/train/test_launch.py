@@ -70,10 +70,10 @@ def test_a_launcher_that_starts_again_goes_on_with_its_own_run_only(tmp_path: Pa
     assert not has_begun(tmp_path / "new", overwrite=False)
     check_begun(record, alone.path)
     record.epochs = 7
-    with pytest.raises(TailwiseError, match="holds a run with another epochs"):
+    with pytest.raises(TailwiseError, match=r"holds a run with another recipe \(epochs 1, now 7\)"):
         check_begun(record, alone.path)
     record.max_minutes = 3.0
-    with pytest.raises(TailwiseError, match="holds a run with another max_minutes"):
+    with pytest.raises(TailwiseError, match=r"another recipe \(max_minutes null, now 3.0\)"):
         check_begun(record, alone.path)
     with pytest.raises(TailwiseError, match="--overwrite: a launcher that starts again would lose the run"):
         has_begun(alone.path, overwrite=True)

@@ -122,6 +122,26 @@ def test_a_run_that_was_cut_off_in_its_teachers_training_keeps_its_name(
     assert resume(tmp_path / "run").result["recipe"] == str(recipe)
 
 
+@pytest.mark.parametrize("change", ["edited", "deleted"])
+def test_a_resumed_run_keeps_the_teacher_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    (tmp_path / "teacher.yaml").write_text(TEACHER)
+    recipe = gml_recipe(tmp_path, str(tmp_path / "teacher.yaml"))
+    with monkeypatch.context() as patch:
+        interrupt_in(patch, 1, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            digits(tmp_path / "run", recipe=recipe, epochs=2)
+    weights = tmp_path / "run" / "needs" / "teacher" / "model.safetensors"
+    before = weights.read_bytes()
+    if change == "edited":
+        (tmp_path / "teacher.yaml").write_text(TEACHER.replace("LogitAdjusted", "CrossEntropy"))
+    else:
+        (tmp_path / "teacher.yaml").unlink()
+    assert resume(tmp_path / "run").result["epochs"] == 2
+    assert weights.read_bytes() == before
+
+
 def test_without_its_needs_a_recipe_still_says_what_it_starts_from() -> None:
     record = parse.resolve(parse.read("digits_lt/drops"), ())
     assert needs.without(record).model.start_from == "${needs.stage1}"  # nothing else makes no epochs a recipe

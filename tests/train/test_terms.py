@@ -46,7 +46,7 @@ def test_the_first_that_is_not_finite_is_named_with_its_step_when_it_is_read(bad
     terms.add(step(a=1.0, b=1.0), "step 0")
     terms.add(step(a=1.0, b=bad), "step 1")
     terms.add(step(a=bad, b=bad), "step 2")  # what followed from it
-    with pytest.raises(TailwiseError, match=r"term 'b' is not finite at step 1; lower optim\.lr, or resume from last\.ckpt"):
+    with pytest.raises(TailwiseError, match=r"term 'b' is not finite at step 1; start another run with a lower --optim\.lr"):
         terms.add(step(a=bad, b=bad), "step 3")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 from torch import Tensor
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
 from tailwise import rng
 from tailwise.data.augment import AutoAugment, RandAugment, policy
@@ -24,6 +24,7 @@ OURS: dict[str, AutoAugment | RandAugment] = {
     "imagenet": AutoAugment(policy.IMAGENET, FILL),
     "randaugment": RandAugment(2, 21, FILL),
 }
+NEAREST = InterpolationMode.NEAREST
 SIDES = [(24, 31), (20, 20)]
 
 
@@ -53,7 +54,7 @@ def test_every_operation_equals_torchvisions_at_every_magnitude(pictures: Tensor
     op = torch.full((n * len(strengths),), number)
     out = apply(pixels.repeat(len(strengths), 1, 1, 1), op, strengths.repeat_interleave(n), FILL)
     for magnitude, ours in zip(strengths.tolist(), out.split(n), strict=True):
-        expected = theirs._apply_image_or_video_transform(pixels, name, magnitude, "nearest", theirs._fill)
+        expected = theirs._apply_image_or_video_transform(pixels, name, magnitude, NEAREST, theirs._fill)
         assert torch.equal(ours, expected), magnitude
 
 

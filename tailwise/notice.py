@@ -1,9 +1,11 @@
 """A scheduler's notice that a process is to end: SIGTERM, or SIGUSR1, which some send a while before."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tailwise.errors import Told
@@ -35,6 +37,27 @@ def heard(act: Callable[[str], None]) -> Iterator[None]:
     finally:
         for notice, handler in before.items():
             signal.signal(notice, handler)
+
+
+@contextmanager
+def named(folder: Path) -> Iterator[None]:
+    """An interrupt, or a notice that nobody else hears, ends the block and says how the run in the ``folder`` goes on."""
+    advice = f"continue with `tailwise fit --resume {folder}`"
+    try:
+        with heard(end):
+            yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(advice) from None
+    except Told as told:
+        told.advice = advice
+        raise
+
+
+def leave(notice: str) -> NoReturn:
+    """What it does while modules load, which an error would leave half loaded: end the process, saying so."""
+    told = Told(notice)
+    os.write(2, f"tailwise: {told}\n".encode())
+    os._exit(told.code)
 
 
 def end(notice: str) -> NoReturn:
