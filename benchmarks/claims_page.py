@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.claims import ARMS, CLAIMS, compare
+from benchmarks.claims import ARMS, BEYOND, CLAIMS, compare
 from benchmarks.readme import about
 from benchmarks.tables import markdown
 
@@ -51,7 +51,7 @@ def claims(studies: Mapping[str, Mapping[str, Any]]) -> list[dict[str, object]]:
         if (found := compare(claim, by_seed)) is None:
             continue
         key = (claim.says, claim.figure, f"{ARMS[claim.arm]} − {ARMS[claim.control]}")
-        empty = dict.fromkeys(("all", "many", "tail"), "")
+        empty = dict.fromkeys(("all", "many", "tail", BEYOND), "")
         row = rows.setdefault(
             key, {"claim": claim.says, "figure": claim.figure, "arms": key[2], "expected": SIGNS[claim.sign]} | empty
         )

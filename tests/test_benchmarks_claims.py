@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks import claims_page
-from benchmarks.claims import ARMS, CLAIMS, Claim, compare, value, verdict
+from benchmarks.claims import ARMS, BEYOND, CLAIMS, Claim, compare, value, verdict
 from benchmarks.claims_page import BEGIN, END, claims, render
 from tailwise.train.parse import shipped
 
@@ -31,6 +31,7 @@ def test_the_tail_is_the_rarest_group_that_has_classes() -> None:
     assert value(study(0.4, None), "test", "spread", "tail") == 0.5
     assert value(study(0.4, None), "test", "spread", "few") is None
     assert value(study(0.4, 0.7), "test", "spread", "all") == 0.4
+    assert value(study(0.4, 0.7), "test", "spread", BEYOND) == pytest.approx(0.7 - 0.9)
 
 
 @pytest.mark.parametrize(
