@@ -28,8 +28,10 @@ from tailwise.models.weights_file import read_tensors
 from tailwise.predict import classify
 from tailwise.predict.inputs import inputs
 from tailwise.predict.targets import fixed
+from tailwise.report.geometry import renew
 from tailwise.survey.look import look
 from tailwise.train import checkpoint, fit, needs, parse
+from tailwise.train.study import write_study
 
 
 class Reader(NamedTuple):
@@ -63,6 +65,7 @@ def readers(folder: Path) -> dict[str, Reader]:
     """All of them; trains one small run in ``folder`` for the files of a run."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         run = fit("digits", objective="LogitAdjusted", out=folder / "run", epochs=1, overrides=_SMALL)
+        write_study(run, 100)
     for i in range(6):
         (folder / f"{i}.png").write_bytes(picture("PNG", seed=i))
     return _of_runs(run.path, folder) | _of_data(folder)
@@ -162,8 +165,27 @@ class Keys(LightningModule):
             raise RuntimeError("other keys or shapes")
 
 
+_FOUND = {"name": "dead queue", "severity": "warning", "measured": "10 %", "what": "little", "advice": "less", "epoch": 1}
+
+
+def _command(*words: str) -> Callable[[Path], None]:
+    """Runs one on a folder: it may do its work, or refuse in one line."""
+
+    def of(work: Path) -> None:
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            code = main([*words, str(work)])
+        assert "Traceback" not in said.getvalue(), said.getvalue()
+        if code:
+            assert len(said.getvalue().splitlines()) == 1, said.getvalue()
+            raise Refused
+
+    return of
+
+
 def _of_runs(run: Path, folder: Path) -> dict[str, Reader]:
     held = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    held["findings.json"] = json.dumps({"dead queue": _FOUND}).encode()
     image = folder / "0.png"
 
     def beside(name: str, read: Callable[[Path], object]) -> Callable[[bytes, Path], object]:
@@ -177,25 +199,25 @@ def _of_runs(run: Path, folder: Path) -> dict[str, Reader]:
     def predicted(work: Path) -> None:
         classify(work, [image], work / "out.csv", sets=0.9, abstain=0.1, overwrite=True)
 
-    def reported(work: Path) -> None:
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            code = main(["report", str(work), "--text"])
-        if code:
-            assert len(said.getvalue().splitlines()) == 1, said.getvalue()
-            raise Refused
+    def resumed(work: Path) -> None:
+        for name in ("result.json", "report.html"):  # trained, and not judged
+            (work / name).unlink()
+        _command("fit", "--resume")(work)
+
+    def looked_at(command: str, read: Callable[[Path], object], *names: str) -> dict[str, Reader]:
+        inner = {name: mutations.values if name.endswith(".json") else mutations.whole for name in names}
+        return {f"{name}, {command}": Reader([held[name]], inner[name], beside(name, read)) for name in names}
 
     def built(path: Path) -> None:
         record = parse.resolve(parse.read(path), ())
         needs.check(record)
         parse.build(record)
 
-    learner = Keys(run / "last.ckpt")
+    learner, reported = Keys(run / "last.ckpt"), _command("report", "--text")
     published = io.BytesIO()
     torch.save({"state_dict": _published()}, published)
     recipes = [path.read_bytes() for name, path in parse.shipped().items() if name.startswith("digits_lt/")][:8]
-    model, about = held["model.safetensors"], held["model.json"]
-    checkpoints = [held["last.ckpt"]]
+    model, about, checkpoints = held["model.safetensors"], held["model.json"], [held["last.ckpt"]]
     return {
         "recipe": Reader([held["recipe.yaml"], *recipes], mutations.whole, _file(built, "r.yaml")),
         "result.json": Reader([held["result.json"]], mutations.values, beside("result.json", reported)),
@@ -204,6 +226,9 @@ def _of_runs(run: Path, folder: Path) -> dict[str, Reader]:
         "model.json": Reader([about], mutations.values, beside("model.json", predicted)),
         "model.safetensors": Reader([model], mutations.header, beside("model.safetensors", predicted)),
         "validation": Reader([held["validation.safetensors"]], mutations.header, beside("validation.safetensors", predicted)),
+        **looked_at("study", renew, "study.json"),
+        **looked_at("doctor", _command("doctor"), "findings.json", "metrics.jsonl", "result.json", "recipe.yaml"),
+        **looked_at("resume", resumed, "findings.json", "metrics.jsonl", "manifest.json", "recipe.yaml"),
         "last.ckpt": Reader(checkpoints, mutations.pickled, _file(lambda path: checkpoint.check(path, learner), "c.ckpt")),
         "teacher": Reader(checkpoints, mutations.pickled, _file(read_tensors, "t.pth")),
         "published": Reader([published.getvalue()], mutations.pickled, _file(lambda path: convert(path, "bcl"), "p.pth")),

@@ -29,5 +29,5 @@ def doctor(words: list[str]) -> None:
     found = {str(run.path): diagnosis(run) for run in map(Run, options.runs)}
     print("\n\n".join(text(called, checks) for called, checks in found.items()))
     if options.json:
-        write_json(options.json, found)
+        write_json(options.json, found, "choose another --json")
         print(f"written: {options.json}")

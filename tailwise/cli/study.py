@@ -21,7 +21,7 @@ def study_parser() -> Parser:
 def study(words: list[str]) -> None:
     """Measure runs, write what was found beside them, and print it side by side."""
     given = study_parser().parse_args(words)
-    if len(set(given.runs)) < len(given.runs):
+    if len({Path(run).resolve() for run in given.runs}) < len(given.runs):
         raise TailwiseError("study: a run is named twice; name each once")
     from tailwise.report.geometry import text
     from tailwise.train.run import write_json
@@ -30,5 +30,5 @@ def study(words: list[str]) -> None:
     found = {path: write_study(path, SAMPLES if given.samples is None else given.samples) for path in given.runs}
     print(text(found))
     if given.out:
-        write_json(given.out, found)
+        write_json(given.out, found, "choose another --out")
         print(f"written: {given.out}")

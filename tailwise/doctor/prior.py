@@ -36,27 +36,25 @@ def carried_share(carried: Sequence[float] | Tensor, counts: Counts) -> float | 
 
 
 def prior_applied_twice(signals: Signals) -> Check | None:
-    """Rare classes are predicted `OFTEN` times as often as they occur and frequent ones less than `SELDOM`: a warning.
+    """The logits carry less than `TWICE` of the log prior (`carried_share`): a note, and a warning where the answers show it.
 
-    That is of the model's own answers to the test split, by thirds of the classes. If the logits only state that they carry
-    less than `TWICE` of the log prior (`carried_share`) and the answers do not show it, it is a note. None before the judge.
+    They do where the model predicts rare classes `OFTEN` times as often as they occur in the test split and frequent ones
+    less than `SELDOM`, by thirds of the classes. That alone has other causes, such as a hard test split. None before the
+    judge, and where all classes are equally frequent.
     """
     carried, shares = signals.result.get("carried_prior"), _predicted(signals.result.get("per_class") or ())
-    if carried is None and shares is None:
+    if carried is None:
         return None
-    parts: list[str] = []
-    severity: Severity = "none"
-    if carried is not None:
-        parts.append(f"the logits carry {carried:.2f} of the log prior (1 never, 0 once, −1 twice; too little below {TWICE:g})")
-        severity = "note" if carried < TWICE else "none"
+    measured = f"the logits carry {carried:.2f} of the log prior (1 never, 0 once, −1 twice; too little below {TWICE:g})"
+    severity: Severity = "note" if carried < TWICE else "none"
     if shares is not None:
         head, tail = shares
-        parts.append(
-            f"the rarest third of the classes is predicted {tail:.2f} times as often as it occurs (too often from {OFTEN:g}), "
-            f"the most frequent {head:.2f} times (too seldom below {SELDOM:g})"
+        measured += (
+            f"; the rarest third of the classes is predicted {tail:.2f} times as often as it occurs (too often from "
+            f"{OFTEN:g}), the most frequent {head:.2f} times (too seldom below {SELDOM:g})"
         )
-        severity = "warning" if tail >= OFTEN and head < SELDOM else severity
-    return Check(NAME, severity, "; ".join(parts), WHAT, ADVICE)
+        severity = "warning" if severity == "note" and tail >= OFTEN and head < SELDOM else severity
+    return Check(NAME, severity, measured, WHAT, ADVICE)
 
 
 def _predicted(classes: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

@@ -55,7 +55,9 @@ def _looked(signals: Signals) -> Check | None:
     if signals.result or len(known) < 2:
         return None
     (common, head), (rare, tail) = known[0], known[-1]
-    epochs = sorted(tail)
+    epochs = sorted(head.keys() & tail.keys())
+    if not epochs:
+        return None
     late = len(epochs) > 1 and epochs[-1] > LATE * signals.epochs
     last, first = epochs[-1], epochs[0]
     lost = late and max(tail[e] for e in epochs[-2:]) < LOST and head[last] > max(LEARNT, head[first] - LOST)

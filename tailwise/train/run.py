@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tailwise.files import go_on, write_whole
 from tailwise.models import Saved
 from tailwise.report.figures import figures
-from tailwise.train.written import load
+from tailwise.train.written import Manifest, dump_json, load, load_json, misfit
 from tailwise.types import TailwiseError
 
 RECIPE, MANIFEST, RESULT, METRICS, CHECKPOINT, ISSUES, FINDINGS = (
@@ -58,15 +58,16 @@ class Run:
     @property
     def manifest(self) -> dict[str, Any]:
         """Data, versions, hardware, seed."""
-        return self._json(MANIFEST)
+        return Manifest(self._json(MANIFEST), lambda wrong: self.damaged(MANIFEST, f"damaged ({wrong})"))
 
     @property
     def result(self) -> dict[str, Any]:
         """The judgement of the last epoch's model on the test split."""
         result = self._json(RESULT)
-        if not isinstance(result, dict) or (lacking := {"recipe", "seed", "worst", figures([result]).headline} - result.keys()):
-            what = f"no {min(lacking)} in it" if isinstance(result, dict) else "no judgement"
-            raise TailwiseError(f"{self.path / RESULT}: not a result ({what}); {self._mend(RESULT)}")
+        if not isinstance(result, dict) or not isinstance(result.get("task", ""), str):
+            raise self.damaged(RESULT, "not a result (no judgement)")
+        if lacking := {"recipe", "seed", "worst", figures([result]).headline} - result.keys():
+            raise self.damaged(RESULT, f"not a result (no {min(lacking)} in it)")
         return result
 
     def model(self) -> Saved:
@@ -81,20 +82,21 @@ class Run:
         """A JSON file of the run, replaced whole."""
         write_json(self.path / name, content)
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def damaged(self, name: str, how: str) -> TailwiseError:
+        """The error for the result or the manifest of the run, with what mends it."""
+        again = f"`tailwise evaluate {self.path}` writes it anew"
+        return TailwiseError(
+            f"{self.path / name}: {how}; {again if name == RESULT else f'delete it, then `tailwise fit --resume {self.path}`'}"
+        )
+
+    def _json(self, name: str) -> Any:
         path = self.path / name
         if not path.is_file():
             raise TailwiseError(f"{self.path}: no {name} yet; finish the run with `tailwise fit --resume {self.path}`")
         try:
-            return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+            return load_json(path)
         except (ValueError, RecursionError, OSError) as error:  # no JSON, no UTF-8, or a thousand lists in one another
-            raise TailwiseError(f"{path}: not readable ({error}); {self._mend(name)}") from error
-
-    def _mend(self, name: str) -> str:
-        """What to do about a damaged file."""
-        if name == RESULT:
-            return f"`tailwise evaluate {self.path}` writes it anew"
-        return f"delete it, then `tailwise fit --resume {self.path}`"
+            raise self.damaged(name, f"not readable ({error})") from error
 
 
 def by_recipe(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
@@ -192,21 +194,27 @@ def is_locked(path: Path) -> bool:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; those that a resumed run logged again count once, and a line cut off by a crash not at all."""
+    """The rows of a log; those that a resumed run logged again count once, and a line cut off by a crash not at all.
+
+    Raises `TailwiseError` for one that says what a log does not.
+    """
     found: dict[tuple[object, ...], dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int):
+            if wrong := misfit(row):
+                raise TailwiseError(f"{path}: damaged (line {number}: {wrong}); delete this line of it")
             found[row["step"], *row] = row
     return list(found.values())
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON as `tailwise.files.write_whole` does."""
-    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(), go_on(path.parent))
+def write_json(path: Path, content: dict[str, Any], advice: str | None = None) -> None:
+    """Write JSON as `tailwise.files.write_whole` does; without ``advice`` it is a file of the run whose folder it lies in."""
+    write_whole(path, dump_json(content), advice or go_on(path.parent))
 
 
 def surroundings() -> dict[str, Any]:

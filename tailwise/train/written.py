@@ -1,10 +1,12 @@
-"""What somebody wrote in YAML, a recipe or a part of one: read as plain values, of a size that a recipe can have."""
+"""What somebody wrote, a recipe in YAML or JSON of a run: plain values, of a size and of kinds that it can have."""
 
+import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -25,7 +27,7 @@ def load(path: Path, what: str) -> dict[str, Any]:
             content = file.read(LONGEST + 1)
         loaded = yaml.safe_load(content.decode("utf-8")) if len(content) <= LONGEST else None
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, OSError) as error:
-        raise TailwiseError(f"{what}: not readable YAML ({' '.join(str(error).split())})") from error
+        raise TailwiseError(f"{what}: not readable YAML ({' '.join(str(error).split())}); correct it") from error
     if len(content) > LONGEST:
         raise TailwiseError(f"{what}: has more than {LONGEST // 1024} KiB; a recipe holds options, data go into other files")
     if not isinstance(loaded := {} if loaded is None else loaded, dict):
@@ -49,6 +51,77 @@ def _bounded(loaded: dict[str, Any], what: str) -> None:
                 f"{what}: more than {MOST:,} values, or {DEEPEST} mappings inside one another, with aliases written out; "
                 "write less"
             )
+
+
+def load_json(path: Path) -> Any:
+    """What a JSON file holds. Raises `ValueError` also for NaN and half characters, which cannot be written again."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    dump_json(found)
+    return found
+
+
+def dump_json(content: Any) -> bytes:
+    """A JSON file."""
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+FACTS: Mapping[str, type | UnionType] = {
+    "recipe": str,
+    "objective": str,
+    "data": dict,
+    "settings": dict | None,
+    "time_limit": dict | None,
+}
+PARTS: Mapping[str, Mapping[str, type | UnionType]] = {
+    "data": {"sha256": str, "classes": list, "train_counts": list, "samples": dict | None},
+    "time_limit": {"minutes": int | float, "reserved_seconds": int | float},
+}
+"""What a manifest may say and other code relies on, and what those of its parts must say that are there."""
+
+
+class Manifest(dict[str, Any]):
+    """The facts of ``manifest.json``: one that other code needs and does not find is a `TailwiseError`."""
+
+    def __init__(self, content: Any, damaged: Callable[[str], TailwiseError]) -> None:
+        """``content`` is what the file holds, whatever that is; ``damaged`` makes the error that says what is wrong with it."""
+        if not isinstance(content, dict):
+            raise damaged(f"expected keys and values, got {type(content).__name__}")
+        super().__init__(content)
+        self.damaged = damaged
+        for key in (key for key in FACTS if key in content):
+            self._fits(key, content[key], FACTS[key])
+            for inner, kind in (PARTS.get(key, {}) if content[key] is not None else {}).items():
+                self._fits(f"{key}.{inner}", content[key].get(inner), kind)
+        try:
+            _bounded(content.get("settings") or {}, "settings")
+        except TailwiseError as error:
+            raise damaged(str(error)) from error
+
+    def __missing__(self, key: str) -> Any:
+        raise self.damaged(f"no {key} in it")
+
+    def _fits(self, key: str, value: Any, kind: type | UnionType) -> None:
+        if not isinstance(value, kind):
+            raise self.damaged(f"{key} is {_shown(value)}")
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value of JSON or YAML is a number that a float can be, not infinite and not NaN."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def misfit(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with a row of a log, whose figures are numbers, or null where they were not finite."""
+    for key, value in row.items():
+        if not key.isprintable() or (value is not None and not is_number(value)):
+            return f"{_shown(key)} is {_shown(value)}"
+    epoch = row.get("epoch", 0 if all(key == "step" or key.endswith("_step") for key in row) else None)
+    return None if isinstance(epoch, int) and epoch >= 0 else f'"epoch" is {_shown(epoch)}'
+
+
+def _shown(value: Any) -> str:
+    """A value of JSON in an error; of one that holds others, which may be many, the kind."""
+    return f"a {type(value).__name__}" if isinstance(value, dict | list) else json.dumps(value)[:60]
 
 
 def refuse_foreign(recipe: Mapping[str, Any], overrides: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """``tailwise doctor``: what it prints and writes of a run made by hand."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,36 @@ def test_several_runs_are_written_as_json(run: Path, tmp_path: Path, capsys: Cap
     found = json.loads((tmp_path / "found.json").read_text())
     assert [check["name"] for check in found[str(run)]] == ["dead queue"]
     assert found[str(other)] == []
+
+
+def test_damaged_files_of_a_run_are_one_line(run: Path, capsys: Capture) -> None:
+    (run / "findings.json").write_text('{"slow convergence": 5}')
+    assert main(["doctor", str(run)]) == 0
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss_epoch": "abc", "epoch": 0}\n')
+    assert f"{run / 'metrics.jsonl'}: damaged (line 1: " in refused(capsys, "doctor", str(run))
+    (run / "metrics.jsonl").unlink()
+    (run / "recipe.yaml").write_text("epochs: 10\nx: [")
+    assert f"{run / 'recipe.yaml'}: not readable YAML" in refused(capsys, "doctor", str(run))
+    (run / "recipe.yaml").write_text("x: 1\n")
+    assert f"{run / 'recipe.yaml'}: damaged (no number of epochs); " in refused(capsys, "doctor", str(run))
+
+
+def test_a_file_of_the_user_that_cannot_be_written_is_no_file_of_a_run(
+    run: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["doctor", str(run), "--json", str(tmp_path / "file" / "found.json")]) == 2
+    assert capsys.readouterr().err.endswith("choose another --json\n")
+    monkeypatch.setattr(import_module("tailwise.train.study"), "write_study", lambda *_: {})  # a function has that name too
+    monkeypatch.setattr("tailwise.report.geometry.text", lambda _: "")
+    assert main(["study", str(run), "--out", str(tmp_path / "file" / "found.json")]) == 2
+    assert capsys.readouterr().err.endswith("choose another --out\n")
+
+
+def test_one_run_under_two_paths_is_studied_once(run: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    for other in ("./run", "run/../run", str(run)):
+        assert "a run is named twice" in refused(capsys, "study", "run", other)
 
 
 def test_what_is_no_run_is_refused(run: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -1,5 +1,6 @@
 """Every detector on figures by hand, on both sides of its thresholds."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from tailwise.doctor import DETECTORS, Check, examine, signals
 from tailwise.doctor.prior import carried_share
+from tailwise.train.optim import Cosine
 
 Figures = dict[str, Any]
 
@@ -56,6 +58,8 @@ def test_tail_collapse_while_training_waits_for_half_of_the_run_and_two_looks() 
     assert severity("tail collapse", log(test_many=head[::-1], test_few=gone), 4) == "none"  # the head is lost as well
     assert verdict("tail collapse", log(val_many=head), 4) is None
     assert verdict("tail collapse", log(loss_epoch=head), 4) is None
+    apart = [{"epoch": 0, "val_many": 0.9}, {"epoch": 1, "val_few": 0.0}]  # never looked at together
+    assert verdict("tail collapse", apart, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -126,10 +130,11 @@ def classes(predicted: list[int], train: tuple[int, ...] = (100, 30, 10)) -> Fig
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
-        (classes([29, 31, 60]), "warning"),
-        (classes([31, 29, 60]), "none"),  # the head is predicted often enough
-        (classes([29, 32, 59]), "none"),
-        (classes([90, 20, 10]), "none"),
+        (classes([29, 31, 60]) | {"carried_prior": -0.6}, "warning"),
+        (classes([31, 29, 60]) | {"carried_prior": -0.6}, "note"),  # the head is predicted often enough
+        (classes([29, 32, 59]) | {"carried_prior": -0.6}, "note"),
+        (classes([90, 20, 10]) | {"carried_prior": -0.6}, "note"),
+        (classes([10, 20, 90]) | {"carried_prior": 0.0}, "none"),  # corrected for once: the tail has another cause
         ({"carried_prior": -0.6}, "note"),
         ({"carried_prior": -0.4}, "none"),
         (classes([40, 40, 40]) | {"carried_prior": -1.0}, "note"),
@@ -141,9 +146,12 @@ def test_prior_applied_twice(result: Figures, expected: str) -> None:
 
 
 def test_what_does_not_tell_of_the_prior() -> None:
-    assert verdict("prior applied twice", [], result={"carried_prior": None}) is None
-    assert verdict("prior applied twice", [], result={"per_class": [{"train": 3, "test": 4, "ap": 0.5}] * 3}) is None
-    assert verdict("prior applied twice", [], result={"per_class": [{"train": 3, "test": 0, "predicted": 0}] * 3}) is None
+    assert verdict("prior applied twice", [], result=classes([10, 20, 90]) | {"carried_prior": None}) is None
+    assert verdict("prior applied twice", [], result=classes([10, 20, 90])) is None
+    for row in ({"train": 3, "test": 4, "ap": 0.5}, {"train": 3, "test": 0, "predicted": 0}):
+        check = verdict("prior applied twice", [], result={"per_class": [row] * 3, "carried_prior": -1.0})
+        assert check
+        assert (check.severity, "predicted" in check.measured) == ("note", False)
 
 
 def test_the_carried_share_is_a_slope_against_the_log_prior() -> None:
@@ -179,6 +187,32 @@ def test_slow_convergence_of_a_loss_that_still_falls() -> None:
         stopped.append(10 - 20 * spent)
     assert stopped[5] - stopped[9] < 0.1
     assert severity("slow convergence", log(loss_epoch=stopped, vital_lr=rates), 10) == "warning"
+
+
+def cosine(epochs: int, warmup: float, exponent: float, left: float = 0.5, steps: int = 20) -> list[dict[str, float]]:
+    """The log of a loss that is ``left`` but for what falls exponentially with the sum of the rates, under a cosine."""
+    rates = [Cosine(warmup)(step / steps, epochs) for step in range(epochs * steps + 1)]
+    spent = [sum(rates[:step]) / sum(rates) for step in range(epochs * steps)]
+    losses = [left + (1 - left) * math.exp(-exponent * share) for share in spent]
+    means = [sum(losses[steps * e : steps * (e + 1)]) / steps for e in range(epochs)]
+    return log(loss_epoch=means, vital_lr=rates[steps::steps])
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1.0, 5.0])
+@pytest.mark.parametrize("epochs", [5, 6, 8, 10, 12, 15, 20, 30])
+def test_an_exponential_fall_under_a_cosine_is_slow_by_its_own_second_half(epochs: int, warmup: float) -> None:
+    for exponent in (5.0, 2.5):  # 8 and 22 % of the fall in the second half
+        assert severity("slow convergence", cosine(epochs, warmup, exponent), epochs) == "none"
+    late = severity("slow convergence", cosine(epochs, warmup, 1.0), epochs)  # 38 %
+    assert late == ("warning" if epochs >= 10 else "none")  # shorter ones do not tell
+
+
+def test_the_loss_at_half_of_the_rates_is_read_between_epochs() -> None:
+    for epochs in (10, 11):
+        straight = [10 - 7 * e / (epochs - 1) for e in range(epochs)]
+        check = verdict("slow convergence", log(loss_epoch=straight, vital_lr=[0.1] * epochs), epochs)
+        assert check
+        assert "50 % of that in the second half" in check.measured
 
 
 def test_slow_convergence_of_a_flat_loss_is_said_after_half_of_the_run() -> None:

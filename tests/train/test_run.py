@@ -13,7 +13,7 @@ from torch import nn
 from tailwise.files import write_whole
 from tailwise.train import checkpoint
 from tailwise.train.log import Lines, RunLogger, progress
-from tailwise.train.run import METRICS, RECIPE, Run, new_folder, rows, surroundings, write_json
+from tailwise.train.run import MANIFEST, METRICS, RECIPE, Run, new_folder, rows, surroundings, write_json
 from tailwise.types import TailwiseError
 
 
@@ -34,6 +34,48 @@ def test_a_run_needs_its_recipe_and_says_what_is_not_there_yet(tmp_path: Path) -
         _ = run.result
 
 
+DATA = {"sha256": "ab12", "classes": ["a"], "train_counts": [3]}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "wrong"),
+    [
+        ([1], "expected keys and values, got list"),
+        ({"settings": [1]}, "settings is a list"),
+        ({"settings": {"a": [[[[0]]]] * 20_000}}, "settings: more than"),
+        ({"data": 5}, "data is 5"),
+        ({"data": DATA | {"classes": 5}}, "data.classes is 5"),
+        ({"data": DATA | {"train_counts": 5}}, "data.train_counts is 5"),
+        ({"data": DATA | {"sha256": None}}, "data.sha256 is null"),
+        ({"data": DATA | {"samples": 5}}, "data.samples is 5"),
+        ({"time_limit": {"minutes": "1"}}, 'time_limit.minutes is "1"'),
+        ({"recipe": None}, "recipe is null"),
+        ({}, "no data in it"),
+    ],
+)
+def test_a_damaged_manifest_is_one_line(tmp_path: Path, manifest: object, wrong: str) -> None:
+    (tmp_path / RECIPE).write_text("epochs: 1\n")
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(TailwiseError, match=rf"manifest\.json: damaged \({wrong}.*; delete it, then `tailwise fit --resume"):
+        _ = Run(tmp_path).manifest["data"]
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", r'"\ud800"'])
+def test_what_could_not_be_written_again_is_not_read(tmp_path: Path, value: str) -> None:
+    (tmp_path / RECIPE).write_text("epochs: 1\n")
+    (tmp_path / MANIFEST).write_text(f'{{"seed": {value}}}')
+    with pytest.raises(TailwiseError, match=r"manifest\.json: not readable"):
+        _ = Run(tmp_path).manifest
+
+
+def test_a_sound_manifest_is_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / RECIPE).write_text("epochs: 1\n")
+    run, content = Run(tmp_path), {"data": DATA, "settings": None, "time_limit": None, "recipe": "r"}
+    run.write(MANIFEST, content)
+    assert run.manifest == content
+    assert run.manifest.get("objective") is None
+
+
 def test_what_is_written_replaces_the_old_file_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "result.json"
     write_json(path, {"a": "ü"})
@@ -42,6 +84,10 @@ def test_what_is_written_replaces_the_old_file_whole_or_not_at_all(tmp_path: Pat
         write_json(path, {"a": 2})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü"}
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
+    with pytest.raises(TailwiseError, match="continue with `tailwise fit --resume"):
+        write_json(path, {"a": 2})
+    with pytest.raises(TailwiseError, match=r"the last one is whole; choose another --json$"):
+        write_json(path, {"a": 2}, "choose another --json")
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"a": float("nan")})
 
