@@ -18,13 +18,14 @@ square root give the intervals, which are so wide or wider than they need be. A 
 of exactly m has no interval.
 """
 
+import math
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from tailwise.counts import Counts, with_aliases
-from tailwise.metrics.bootstrap import REPLICATES, Figure, clouds, figure, group_masks
+from tailwise.metrics.bootstrap import ANYWHERE, REPLICATES, Figure, clouds, figure, group_masks
 from tailwise.metrics.given import Numbers
 from tailwise.types import TailwiseError
 
@@ -74,12 +75,12 @@ def gaussianity(
         drawn[c] = (own @ own.T, subsets)
     bandwidth = _bandwidth(drawn, x.shape[1])
     found = {c: _of_class(gram, subsets, x.shape[1], bandwidth) for c, (gram, subsets) in drawn.items()}
-    figures = {}
+    figures, ranges = {}, {"kurtosis": (-1.0, math.inf), "anisotropy": (1.0, float(x.shape[1]))}
     for name in NAMES:
         values = x.new_full((1 + replicates, n.numel()), torch.nan)
         for c, told in found.items():
             values[:, c] = _shrunk(told[name], size, len(drawn[c][0]))
-        figures[name] = _figure(values, sizes, n)
+        figures[name] = _figure(values, sizes, n, ranges.get(name, ANYWHERE))
     return figures
 
 
@@ -90,12 +91,12 @@ def _shrunk(values: Tensor, size: int, n: int) -> Tensor:
     return torch.cat([mean[None], mean + factor * (values - mean)])
 
 
-def _figure(values: Tensor, sizes: Tensor, counts: Tensor) -> Figure:
+def _figure(values: Tensor, sizes: Tensor, counts: Tensor, within: tuple[float, float]) -> Figure:
     """As `tailwise.metrics.bootstrap.class_figure`; no interval where no class has more than one subset."""
     kept = {name: mask & values[0].isfinite() for name, mask in group_masks(counts).items()}
     varied = values[1:].nan_to_num().var(0) > 0 if len(values) > 2 else torch.zeros_like(sizes, dtype=torch.bool)
     rows = {name: values[:, mask].nanmean(1) for name, mask in kept.items()}
-    return figure(rows, {name: torch.where(varied, sizes, 0)[mask] for name, mask in kept.items()})
+    return figure(rows, {name: torch.where(varied, sizes, 0)[mask] for name, mask in kept.items()}, within=within)
 
 
 def _of_class(gram: Tensor, subsets: Tensor, dim: int, bandwidth: float) -> dict[str, Tensor]:

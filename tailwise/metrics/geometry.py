@@ -7,7 +7,8 @@ so the pairs of a sample with itself are left out, U = Σ_{i≠j} w_i w_j z_i·z
 n ≥ 2. A class of one sample has no spread, angle or drift, and is left out of them. Intervals: `tailwise.metrics.bootstrap`.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -67,33 +68,48 @@ def spread(
     parts = [(m.trace, _between(m)) for m in moments(x, y, classes, replicates, seed)]
     trace, between = (torch.cat(column) for column in zip(*parts, strict=True))
     figures = {"spread": 1 - angular, "trace": trace, "nc1": trace / between[:, None]}
-    return {name: class_figure(values, sizes, n) for name, values in figures.items()}
+    return {
+        name: class_figure(values, sizes, n, within=(0.0, 1.0 if name == "spread" else math.inf))
+        for name, values in figures.items()
+    }
 
 
 def _between(found: Moments) -> Tensor:
     """(r,) mean over the classes of |μ_c − mean of the μ|², without the noise of the means; NaN where it is not above it."""
-    centred, noise = _centred(found, found.square[0].isfinite())
-    classes = max(noise.shape[1], 1)
-    total = centred.square().sum((1, 2)) / classes - noise.mean(1) * (1 - 1 / classes)
-    return torch.where(total > 0, total, torch.nan)
+    kept = found.square[0].isfinite()
+    between = _squares(found.mean[:, kept], found.square[:, kept])[0].mean(1)
+    return torch.where(between > 0, between, torch.nan)
 
 
-def _centred(found: Moments, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Means (r, c, D) of the classes in the mask less their common mean, and the noise (r, c) in |mean|²."""
-    mean = found.mean[:, kept]
-    return mean - mean.mean(1, keepdim=True), mean.square().sum(-1) - found.square[:, kept]
+def _squares(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared lengths (r, C) of the means less their common mean, without noise, and the noise, which centring has spread."""
+    noise, classes = mean.square().sum(-1) - square, max(mean.shape[1], 1)
+    noise = noise * (1 - 2 / classes) + noise.mean(1, keepdim=True) / classes  # diagonal of J diag(noise) J, J = 1 − 1/C
+    return (mean - mean.mean(1, keepdim=True)).square().sum(-1) - noise, noise
 
 
-def _cosines(found: Moments, kept: Tensor) -> Tensor:
-    """Cosines (r, c, c) of the centred means; their lengths without noise, which centring has spread over the classes."""
-    centred, noise = _centred(found, kept)
-    classes = noise.shape[1]
+def _clear(x: Tensor, labels: Tensor, classes: int, replicates: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Which classes (C,) have a centred mean that is clear of its noise, and the squared lengths (C,) without it.
+
+    Clear is one that is longer than its noise, and by twice its standard deviation over `TRIED` weightings.
+    """
+    pieces = [_squares(m.mean, m.square) for m in moments(x, labels, classes, min(TRIED, replicates), seed)]
+    square, noise = (torch.cat(column) for column in zip(*pieces, strict=True))
+    deviation = square[1:].std(0) if len(square) > 2 else torch.zeros_like(square[0])
+    return square[0] > torch.maximum(noise[0], 2 * deviation).clamp(min=1e-12), square[0]
+
+
+def _cosines(found: Moments, usual: Tensor) -> Tensor:
+    """Cosines (r, C, C) of the centred means without their noise; by chance they may lie beyond ±1.
+
+    A replicate may be short by chance: its squared length is taken to be no less than a sixteenth of the ``usual`` (C,).
+    """
+    centred = found.mean - found.mean.mean(1, keepdim=True)
+    noise, classes = found.mean.square().sum(-1) - found.square, found.mean.shape[1]
     product = (centred.float() @ centred.float().mT).double()
-    off = noise.mean(1)[:, None, None] - noise[:, :, None] - noise[:, None]
-    product -= off / classes  # of J diag(noise) J, J = 1 − 1/c, what lies off the diagonal; and on it the noise itself
-    product.diagonal(dim1=1, dim2=2).sub_(noise)
-    length = product.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
-    return (product / (length[:, :, None] * length[:, None])).clamp(-1, 1)
+    product -= (noise.mean(1)[:, None, None] - noise[:, :, None] - noise[:, None]) / classes  # as in `_squares`
+    length = torch.maximum(_squares(found.mean, found.square)[0], usual / 16).clamp(min=1e-300).sqrt()
+    return (product / (length[:, :, None] * length[:, None])).clamp(-1.5, 1.5)
 
 
 @with_aliases
@@ -104,58 +120,88 @@ def angles(
 
     Of a group: the pairs (a, b) with a in it and b any other class, c_ab their cosine, C the classes of two samples or more.
 
-    - ``balancedness``: standard deviation of c_ab over the pairs; 0 where all classes have the same share of the space.
+    - ``balancedness``: standard deviation of c_ab over the pairs, in [0, 1]; 0 where all have the same share of the space.
     - ``min_angle``: the smallest angle, in degrees, in [0, 180].
     - ``simplex_max``, ``simplex_rms``: largest and root mean square of |c_ab + 1/(C − 1)|, 0 for a regular simplex, where
       each mean is as far from the others as can be.
 
-    Noise spreads cosines, so these are shifted by the bias that their replicates show; far below the noise they are no more
-    than an upper bound. None where there are fewer than two classes. Of more than `WIDEST` classes as many are looked at,
-    evenly spaced by their counts.
+    A class whose centred mean is not clear of its noise points nowhere: it is left out of the pairs, and not counted. Noise
+    spreads the other cosines, so these are shifted by the bias that their replicates show; what is left of it is in the
+    interval. None where there is no pair. Of more than `WIDEST` classes as many are looked at, evenly spaced by their counts.
     """
     x, y, n = clouds(features, labels, counts, "angles")
     sizes = y.bincount(minlength=n.numel())
-    kept = torch.zeros_like(n, dtype=torch.bool)
     two = (sizes > 1).nonzero()[:, 0]
     if len(two) < 2:
         return {name: dict.fromkeys(group_masks(n)) for name in FIGURES}
+    kept = torch.zeros_like(n, dtype=torch.bool)
     by_count = two[n[two].argsort(stable=True)]
     kept[by_count[torch.linspace(0, len(two) - 1, min(len(two), WIDEST)).round().long()]] = True
     own = kept[y]
     x, y, n, sizes = unit(x[own]), (kept.cumsum(0) - 1)[y[own]], n[kept], sizes[kept]
-    groups = group_masks(n)
+    clear, usual = _clear(x, y, n.numel(), replicates, seed)
+    groups = {group: mask & clear for group, mask in group_masks(n).items()}
     rows: dict[str, dict[str, list[Tensor]]] = {name: {group: [] for group in groups} for name in FIGURES}
     for found in moments(x, y, n.numel(), replicates, seed):
-        cosine = _cosines(found, torch.ones_like(n, dtype=torch.bool))
+        cosine = _cosines(found, usual)
         for group, mask in groups.items():
-            for name, values in _of_pairs(cosine, mask).items():
+            for name, values in _of_pairs(cosine, mask, clear).items():
                 rows[name][group].append(values)
     of = {group: sizes[mask] for group, mask in groups.items()}
-    return {
-        name: figure({group: torch.cat(parts) for group, parts in found.items()}, of, unbiased=False)
-        for name, found in rows.items()
-    }
+    whole = {name: {group: torch.cat(parts) for group, parts in found.items()} for name, found in rows.items()}
+    return {name: _shifted(name, whole[name], of, n.numel()) for name in FIGURES}
 
 
 WIDEST = 1000
 """Classes whose pairs are looked at, at most."""
+TRIED = 20
+"""Weightings that tell whether a mean is clear of its noise."""
 FIGURES = ("balancedness", "min_angle", "simplex_max", "simplex_rms")
 
 
-def _of_pairs(cosine: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """The figures (r,) of `angles` from cosines (r, C, C), of the pairs that begin in the mask (C,)."""
-    classes = len(mask)
-    if not bool(mask.any()):
+def _of_pairs(cosine: Tensor, mask: Tensor, clear: Tensor) -> dict[str, Tensor]:
+    """What `_shifted` takes, (r,) each, from cosines (r, C, C), of the pairs from the mask (C,) to another clear class."""
+    others = (~torch.eye(len(mask), dtype=torch.bool) & clear)[mask]
+    if not bool(others.any()):
         return dict.fromkeys(FIGURES, cosine.new_full(cosine.shape[:1], torch.nan))
-    others = ~torch.eye(classes, dtype=torch.bool)[mask]
     c = cosine[:, mask][:, others]  # (r, pairs)
-    off = (c + 1 / (classes - 1)).abs()
+    off = (c + 1 / (len(mask) - 1)).abs()
     return {
-        "balancedness": c.std(1, correction=0),
-        "min_angle": c.amax(1).acos().rad2deg(),
+        "balancedness": c.var(1, correction=0),
+        "min_angle": -c.amax(1),
         "simplex_max": off.amax(1),
-        "simplex_rms": off.square().mean(1).sqrt(),
+        "simplex_rms": off.square().mean(1),
     }
+
+
+def _shifted(name: str, rows: dict[str, Tensor], sizes: dict[str, Tensor], classes: int) -> Figure:
+    """A figure of `angles` among so many classes, from squares of deviations, and extremes of cosines rather than angles."""
+    found: Figure = {}
+    most = {"balancedness": 1.0, "simplex_max": 1 + 1 / (classes - 1), "simplex_rms": (1 + 1 / (classes - 1)) ** 2}
+    for group, values in rows.items():
+        least = -1.0 if name == "min_angle" else 0.0
+        nearest = 1 / max(sizes[group].numel() - 1, 1)  # of so many directions two are at least as near as in a simplex
+        found |= figure({group: values}, sizes, unbiased=False, within=(least, most.get(name, nearest)))
+    extreme = {"min_angle": min, "simplex_max": max}.get(name)
+    if extreme and (whole := found["all"]):  # shifted on its own it would be another than that of the groups
+        value = extreme(cell["value"] or 0.0 for cell in found.values() if cell)
+        low, high = whole["low"], whole["high"]
+        found["all"] = whole | {
+            "value": value,
+            "low": None if low is None else min(low, value),
+            "high": None if high is None else max(high, value),
+        }
+    scales: dict[str, Callable[[float], float]] = {"min_angle": _angle, "simplex_max": float}
+    told = scales.get(name, math.sqrt)
+    return {
+        group: cell and {key: end if end is None or key == "classes" else told(end) for key, end in cell.items()}
+        for group, cell in found.items()
+    }
+
+
+def _angle(turned: float) -> float:
+    """Degrees, from the cosine with its sign turned, so that both grow together."""
+    return math.degrees(math.acos(-turned))
 
 
 @with_aliases
@@ -188,8 +234,10 @@ def drift(
         cosine.append(torch.where(lengths > 0, product / lengths, torch.nan))
         apart.append((a.square + b.square - 2 * product) / b.trace)
     smaller = torch.minimum(*sizes)
-    values = {"drift": 1 - torch.cat(cosine).clamp(-1, 1.5), "drift_in_spread": torch.cat(apart)}
-    return {name: class_figure(of, smaller, n) for name, of in values.items()}
+    return {
+        "drift": class_figure(1 - torch.cat(cosine).clamp(-1, 1.5), smaller, n, within=(-0.5, 2.0)),
+        "drift_in_spread": class_figure(torch.cat(apart), smaller, n),
+    }
 
 
 def _reduced(x: Tensor, labels: Tensor, classes: int, replicates: int, seed: int) -> Iterator[Moments]:

@@ -87,8 +87,9 @@ def label_information(
 
 
 def _information(gain: Tensor, labels: Tensor, counts: Tensor, ceiling: float, replicates: int, seed: int) -> Information:
-    nats = sample_figure(gain, labels, counts, replicates, seed)
-    share = sample_figure(gain / ceiling if ceiling else gain * torch.nan, labels, counts, replicates, seed)
+    nats = sample_figure(gain, labels, counts, replicates, seed, within=(-math.inf, ceiling))
+    part = gain / ceiling if ceiling else gain * torch.nan
+    share = sample_figure(part, labels, counts, replicates, seed, within=(-math.inf, 1.0))
     return Information(nats, share, ceiling, len(labels))
 
 
@@ -103,7 +104,7 @@ class Probe(NamedTuple):
 
     def scores(self, x: Tensor) -> Iterator[Tensor]:
         """Log-probabilities of rows (N, D), piece by piece."""
-        for rows in torch.split(x, max(AT_ONCE // len(self.bias), 1)):
+        for rows in torch.split(x, max(AT_ONCE // max(len(self.bias), 1), 1)):
             z = ((rows - self.mean) @ self.axes).float()
             yield ((z @ self.weight + self.bias) * self.scale).log_softmax(1)
 

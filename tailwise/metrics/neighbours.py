@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tailwise.counts import Counts, as_counts, with_aliases
 from tailwise.metrics.bootstrap import (
+    ANYWHERE,
     AT_ONCE,
     REPLICATES,
     Figure,
@@ -81,12 +82,20 @@ def nearest_mean(
         margin = margins(unit(judged), truth, unit(sums))
     right = torch.where(margin.isnan(), torch.nan, (margin > 0).double())
     return {
-        "nearest_mean": sample_figure(right, truth, n, replicates, seed),
-        "margin": quantile_figure(margin, truth, n, QUANTILE, replicates, seed),
+        "nearest_mean": sample_figure(right, truth, n, replicates, seed, shares=True),
+        "margin": quantile_figure(margin, truth, n, QUANTILE, replicates, seed, within=(-2.0, 2.0)),
     }
 
 
-def quantile_figure(values: Tensor, labels: Tensor, counts: Tensor, share: float, replicates: int, seed: int) -> Figure:
+def quantile_figure(
+    values: Tensor,
+    labels: Tensor,
+    counts: Tensor,
+    share: float,
+    replicates: int,
+    seed: int,
+    within: tuple[float, float] = ANYWHERE,
+) -> Figure:
     """The mean over classes of a quantile of values (N,), sorted by class: the least that ``share`` lie at or below.
 
     A class of fewer than 1 / ``share`` samples is left out: its lowest value says nothing of so small a share.
@@ -107,7 +116,7 @@ def quantile_figure(values: Tensor, labels: Tensor, counts: Tensor, share: float
             end += n
         parts.append(row)
     rows = torch.where(sizes * share >= 1 - 1e-9, torch.cat(parts), torch.nan)
-    return class_figure(rows, sizes, counts)
+    return class_figure(rows, sizes, counts, within)
 
 
 def _sorted(values: Tensor, sizes: Tensor) -> list[tuple[Tensor, int]]:
@@ -126,7 +135,7 @@ def alignment(
     """
     x, y, n = clouds(torch.cat([numbers(v, "alignment") for v in (first, second)], 1), labels, counts, "alignment")
     a, b = x.chunk(2, 1)
-    return sample_figure((unit(a) - unit(b)).square().sum(1), y, n, replicates, seed)
+    return sample_figure((unit(a) - unit(b)).square().sum(1), y, n, replicates, seed, within=(0.0, 4.0))
 
 
 @with_aliases
@@ -151,7 +160,7 @@ def uniformity(features: Numbers, labels: Numbers, counts: Counts, replicates: i
             between = ((w[:, own] @ kernel[own][:, own]) * w[:, own]).sum(1) - whole[:, mask].sum(1)
             rows[group].append(((between + within[:, mask].sum(1)) / pairs).log())
     enough = {group: sizes[mask] if int(sizes[mask].sum()) > 1 else sizes[:0] for group, mask in groups.items()}
-    return figure({group: torch.cat(parts) for group, parts in rows.items()}, enough)
+    return figure({group: torch.cat(parts) for group, parts in rows.items()}, enough, within=(-8.0, 0.0))
 
 
 def _within(kernel: Tensor, w: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:

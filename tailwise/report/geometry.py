@@ -158,8 +158,13 @@ def written(cell: Mapping[str, Any] | None) -> str:
     """A figure with its interval."""
     if cell is None:
         return NONE
-    value, low, high = (None if cell[key] is None else f"{round(cell[key], 6) + 0:.3g}" for key in ("value", "low", "high"))
-    return f"{value}" if low is None else f"{value} ({low} to {high})"
+    value, low, high = _numbers(cell)
+    return value if cell["low"] is None else f"{value} ({low} to {high})"
+
+
+def _numbers(cell: Mapping[str, Any]) -> list[str]:
+    """Value, low and high to three digits, without the noise of rounding."""
+    return ["" if cell[key] is None else f"{round(cell[key], 6) + 0:.3g}" for key in ("value", "low", "high")]
 
 
 def of(study: Study, name: str) -> dict[str, Any]:
@@ -215,7 +220,7 @@ def text(studies: Mapping[str, Study]) -> str:
     shown = [column for column in zip(*rows, strict=True) if set(column[1:]) - {"", NONE}]
     wide = [max(map(len, column)) for column in shown]
     lines = ["  ".join(cell.ljust(n) for cell, n in zip(row, wide, strict=True)).rstrip() for row in zip(*shown, strict=True)]
-    said = "± is half of the 95 % interval, images resampled within their classes; its ends are in the page and in study.json."
+    said = "[ ] is the 95 % interval, images resampled within their classes; none where classes have one or two images."
     return "\n".join([*lines, "", said])
 
 
@@ -230,7 +235,8 @@ def _rows(studies: Mapping[str, Study], name: str, told: Told) -> Iterator[Seque
 
 
 def _short(cell: Mapping[str, Any] | None) -> str:
-    """A figure and half the width of its interval."""
+    """A figure and the ends of its interval, which need not lie alike on both sides."""
     if cell is None or cell["low"] is None:
         return written(cell)
-    return f"{round(cell['value'], 6) + 0:.3g} ± {(cell['high'] - cell['low']) / 2:.2g}"
+    value, low, high = _numbers(cell)
+    return f"{value} [{low}, {high}]"

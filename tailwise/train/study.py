@@ -139,6 +139,11 @@ def _passes(model: Network, split: Split, views: MultiView, batch: int, seed: in
     return found
 
 
+def _several(labels: Tensor, classes: int) -> Tensor:
+    """The classes (C,) with two images or more."""
+    return labels.bincount(minlength=classes) > 1
+
+
 def _figures(
     train: Seen, test: Seen, counts: Tensor, size: int, seed: int
 ) -> tuple[dict[str, dict[str, Figure]], dict[str, Any]]:
@@ -152,7 +157,7 @@ def _figures(
         judged = (x, y) if name == "test" else (None, None)
         near = neighbours.nearest_mean(train.features, train.labels, counts, judged[0], judged[1], seed=seed)
         found[name] = {
-            "recall": sample_figure(seen.right, y, counts, seed=seed),
+            "recall": sample_figure(seen.right, y, counts, seed=seed, shares=True),
             **geometry.spread(x, y, counts, seed=seed),
             **geometry.angles(x, y, counts, seed=seed),
             **near,
@@ -162,11 +167,15 @@ def _figures(
             "instance_information": told.nats,
         }
     crossed = information.label_information(test.features, test.labels, counts, seed=seed)
-    moved = information.label_information(train.features, train.labels, counts, test.features, test.labels, seed=seed)
+    both = _several(train.labels, counts.numel()) & _several(test.labels, counts.numel())  # one image teaches a probe nothing
+    asked = both[test.labels]
+    moved = information.label_information(
+        train.features, train.labels, counts, test.features[asked], test.labels[asked], seed=seed
+    )
     limits["label_information"] = {"nats": crossed.ceiling, "samples": crossed.samples}
     found["test"] |= {"label_information": crossed.nats, "label_information_share": crossed.share}
     found["between"] = {
-        "gap": gap_figure(train.right, train.labels, test.right, test.labels, counts, seed=seed),
+        "gap": gap_figure(train.right, train.labels, test.right, test.labels, counts, seed=seed, shares=True),
         **geometry.drift(train.features, train.labels, test.features, test.labels, counts, seed=seed),
         "label_information": moved.nats,
     }

@@ -4,7 +4,7 @@ import pytest
 import torch
 from metrics.clouds import labelled
 
-from tailwise.metrics.bootstrap import clouds, gap_figure, resampled, sample_figure
+from tailwise.metrics.bootstrap import clouds, figure, gap_figure, resampled, sample_figure
 from tailwise.types import IGNORE, TailwiseError
 
 COUNTS = torch.tensor([300, 150, 50, 10, 5])
@@ -52,6 +52,52 @@ def test_an_interval_is_students_where_samples_are_few() -> None:
     cell = sample_figure(x, y, torch.tensor([8]), replicates=4000)["few"]
     assert cell is not None
     assert cell["high"] - cell["low"] == pytest.approx(2 * 2.365 * float(x.std()) / 8**0.5, rel=0.08)
+
+
+def test_large_classes_do_not_hide_how_few_samples_a_small_one_has() -> None:
+    """Nearly all of the variance is of three samples, so the interval is that of Student's t with two degrees of freedom."""
+    y = labelled(*[300] * 8, 3)
+    x = torch.randn(2403, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    cell = sample_figure(x, y, torch.full((9,), 300), replicates=4000)["all"]
+    assert cell is not None
+    deviation = float(sum(part.var() / len(part) for part in x.split([300] * 8 + [3]))) ** 0.5 / 9
+    assert cell["high"] - cell["low"] > 2 * 2.6 * deviation
+
+
+@pytest.mark.parametrize("recall", [0.97, 0.9])
+def test_intervals_of_shares_hold_the_truth_where_all_may_be_right(recall: float) -> None:
+    n, held = torch.tensor([40]), 0
+    for seed in range(200):
+        hits = (torch.rand(40, generator=torch.Generator().manual_seed(seed)) < recall).double()
+        cell = sample_figure(hits, labelled(40), n, replicates=100, seed=seed, shares=True)["all"]
+        assert cell is not None
+        assert 0 <= cell["low"] < cell["high"] <= 1
+        held += cell["low"] <= recall <= cell["high"]
+    assert held >= 184
+
+
+def test_shares_are_those_of_the_samples_and_classes_of_two_add_no_chance() -> None:
+    y = labelled(40, 0, 2, 4, 5)
+    hits = torch.cat([torch.ones(40), torch.tensor([1.0, 0.0]), torch.zeros(4), torch.ones(5)]).double()
+    found = sample_figure(hits, y, COUNTS, shares=True)
+    few, medium, many = found["few"], found["medium"], found["many"]
+    assert few is not None
+    assert (few["value"], few["classes"], few["high"] > few["low"] > 0) == (0.5, 2, True)
+    assert medium == {"value": 0.5, "low": None, "high": None, "classes": 1}
+    assert many is not None
+    assert (many["value"], many["high"]) == (1, 1)
+    assert 0.85 < many["low"] < 0.97
+    gap = gap_figure(hits, y, hits, y, COUNTS, shares=True)["many"]
+    assert gap is not None
+    assert -0.1 < gap["low"] < -0.02 < gap["value"] == 0 < 0.02 < gap["high"] < 0.1
+
+
+def test_an_interval_holds_its_value_and_both_are_in_range() -> None:
+    rows = {"all": torch.tensor([0.9, *[1.4] * 50, *[1.5] * 50]).double()}
+    for unbiased in (True, False):
+        cell = figure(rows, {"all": torch.tensor([9, 4])}, unbiased, (0.0, 1.0))["all"]
+        assert cell is not None
+        assert 0 <= cell["low"] <= cell["value"] <= cell["high"] <= 1
 
 
 def test_a_gap_is_of_classes_on_both_sides_and_both_are_resampled() -> None:

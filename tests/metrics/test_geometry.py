@@ -8,7 +8,10 @@ from metrics.clouds import directions, gaussian, labelled, von_mises_fisher
 from torch import Tensor
 
 from tailwise.metrics.bootstrap import Figure
+from tailwise.metrics.gaussianity import gaussianity
 from tailwise.metrics.geometry import angles, drift, spread
+from tailwise.metrics.information import instance_information
+from tailwise.metrics.neighbours import alignment, nearest_mean, uniformity
 
 
 def value(found: Figure, group: str = "all") -> float:
@@ -89,6 +92,58 @@ def test_two_classes_lie_opposite_and_one_lies_nowhere() -> None:
     assert value(found["min_angle"]) == pytest.approx(180)
     assert value(found["simplex_rms"]) == pytest.approx(0, abs=1e-6)
     assert set(angles(directions(1, 3)[y[:5]], y[:5], [5, 5], replicates=5)["min_angle"].values()) == {None}
+
+
+def test_a_class_that_is_not_clear_of_its_noise_points_nowhere_and_is_left_out() -> None:
+    """Its squared length without noise may be negative, which is no angle of 0 to whatever is near."""
+    means, y = torch.zeros(5, 40).double(), labelled(*[40] * 5)
+    means[0, 0] = means[1, 1] = 1
+    means[2:4] = -means[:2]  # the last lies at the centre of all
+    for seed in range(20):
+        found = angles(gaussian(y, means, 0.15, seed), y, [300, 300, 300, 300, 5], replicates=50)
+        cell = found["min_angle"]["all"]
+        assert cell is not None
+        assert cell["classes"] == 4
+        assert cell["value"] == pytest.approx(90, abs=6)
+        assert {figure["few"] for figure in map(dict, found.values())} == {None}
+
+
+@pytest.mark.parametrize("length", [0.6, 2.0])
+def test_the_smallest_angle_is_not_shifted_away_from_the_truth(length: float) -> None:
+    y, means = labelled(*[40] * 8), length * directions(8, 24, 3)
+    centred = means - means.mean(0)
+    cosine = centred @ centred.T / centred.norm(dim=1) / centred.norm(dim=1)[:, None]
+    truth = math.degrees(math.acos(float((cosine - 2 * torch.eye(8)).max())))
+    cells = [angles(gaussian(y, means, 24**-0.5, seed), y, [40] * 8, replicates=100)["min_angle"]["all"] for seed in range(40)]
+    kept = [cell for cell in cells if cell and cell["classes"] == 8]
+    assert len(kept) > 30
+    assert sum(cell["value"] for cell in kept) / len(kept) == pytest.approx(truth, abs=4)
+    assert sum(cell["low"] <= truth <= cell["high"] for cell in kept) >= 0.85 * len(kept)
+
+
+@pytest.mark.parametrize("length", [0.0, 0.1, 0.4, 1.0])
+def test_figures_of_weak_clouds_in_many_dimensions_stay_in_their_ranges(length: float) -> None:
+    sizes = [200, 120, 60, 25, 8, 3]
+    y, counts = labelled(*sizes), torch.tensor(sizes)
+    ranges = {"spread": (0, 1), "trace": (0, math.inf), "nc1": (0, math.inf), "balancedness": (0, 1), "min_angle": (0, 180)}
+    ranges |= {"simplex_max": (0, 1.2), "simplex_rms": (0, 1.2), "drift": (-0.5, 2), "nearest_mean": (0, 1)}
+    ranges |= {"margin": (-2, 2), "uniformity": (-8, 0), "alignment": (0, 4), "kurtosis": (-1, math.inf)}
+    ranges |= {"anisotropy": (1, 64), "nats": (-math.inf, math.log(416))}
+    for seed in range(6):
+        means = length * directions(6, 64, seed)
+        x, z = (gaussian(y, means, 1 / 8, 2 * seed + side) for side in (0, 1))
+        found = spread(x, y, counts, 60, seed) | angles(x, y, counts, 60, seed) | drift(x, y, z, y, counts, 60, seed)
+        found |= nearest_mean(x, y, counts, z, y, 60, seed) | gaussianity(x, y, counts, 12, 60, seed)
+        found |= {"uniformity": uniformity(x, y, counts, 60, seed), "alignment": alignment(x, z, y, counts, 60, seed)}
+        found |= {"nats": instance_information(x, z, y, counts, replicates=60).nats}
+        for name, figure in found.items():
+            low, high = ranges.get(name, (-math.inf, math.inf))
+            for cell in filter(None, figure.values()):
+                assert low <= cell["value"] <= high, name
+                if cell["low"] is not None:
+                    assert low <= cell["low"] <= cell["value"] <= cell["high"] <= high, name
+        angle = {group: cell["value"] for group, cell in found["min_angle"].items() if cell}
+        assert angle.get("all") == min(angle.values(), default=None)
 
 
 def test_the_noise_of_means_of_few_samples_is_no_imbalance() -> None:

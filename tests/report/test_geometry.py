@@ -50,7 +50,10 @@ def test_the_section_shows_what_has_a_value_and_escapes() -> None:
 def test_a_terminal_gets_the_same_figures_of_one_run_or_of_several() -> None:
     one = text({"a": STUDY})
     assert "Spread: test " in one
-    assert "0.5 ± 0.15" in one
+    assert "0.5 [0.4, 0.7]" in one
+    assert "0.5 [0.4, 40]" in one  # the ends themselves, where they lie differently
+    assert "1 [1, 1]" in text({"a": {"test": {"spread": {"all": CELL | {"value": 1 - 1e-15, "low": 1 - 2e-15, "high": 1.0}}}}})
+    assert "±" not in one
     assert one.splitlines()[0].split() == ["all", "many", "few"]  # no class is medium
     both = text({"runs/a": STUDY, "runs/b": {"test": {"spread": FIGURE}}})
     assert [line.split()[0] for line in both.splitlines()[2:4]] == ["runs/a", "runs/b"]

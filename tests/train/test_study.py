@@ -55,6 +55,18 @@ def test_with_all_samples_recall_and_gap_are_those_of_the_result(done: Run) -> N
     assert study(done) == found
 
 
+def test_of_classes_with_one_image_seen_nothing_is_told(done: Run) -> None:
+    """A probe that learned from one image of a class is sure of nonsense."""
+    found = study(done, samples=12)
+    learned = found["between"]["label_information"]["all"]
+    assert learned is None or learned["classes"] <= 2
+    assert study(done, samples=10)["between"]["label_information"] == dict.fromkeys(GROUPS)
+    for part in ("test", "train", "between"):
+        for name in ("spread", "min_angle", "drift"):
+            cell = found[part].get(name, {}).get("all")
+            assert cell is None or cell["classes"] <= 2
+
+
 def test_the_page_shows_a_study_of_its_model_only(found: dict[str, Any], copy: Path, capsys: Capture) -> None:
     page = copy / "report.html"
     assert "Is a class one Gaussian?" in page.read_text(encoding="utf-8")
