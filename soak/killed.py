@@ -236,3 +236,8 @@ def anywhere(passed: Mapping[str, int], draw: random.Random) -> tuple[str, int]:
     """A place that a command passes, and which of the times."""
     place = draw.choice([name for name, times in passed.items() if times])
     return place, draw.randint(1, passed[place])
+
+
+def last_words(said: str) -> list[str]:
+    """Of what a command said, the lines on why it ended; others tell of a teacher, a finding, or where it goes on."""
+    return [line for line in said.splitlines() if line.startswith("tailwise: ") or "Error" in line]

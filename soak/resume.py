@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import yaml
 
+from soak import killed
 from soak.killed import PLACES, Ended, after, anywhere, command, differences, kill, notify, small_disk, state, steps_saved
 from soak.record import Part
 from tailwise.train.run import is_locked
@@ -106,9 +107,9 @@ class Cell:
         """What goes wrong where a scheduler's notice comes after some step; empty for nothing."""
         out, step = self.root / folder, draw.randint(1, self.whole.passed["inside a step, after the optimizer"])
         ended = self.run(folder, place="inside a step, after the optimizer", at=step, act=notify)
-        line = "\n".join(text for text in ended.said.strip().splitlines() if not text.startswith("needs teacher: training"))
-        if ended.code != 75 or "\n" in line or "--resume" not in line:
-            return f"exit {ended.code}, {line}"
+        lines = killed.last_words(ended.said)
+        if ended.code != 75 or len(lines) != 1 or "--resume" not in lines[0]:
+            return f"exit {ended.code}, {ended.said}"
         inner = out / "needs" / "teacher"
         saved = steps_saved(inner) + steps_saved(out) if inner.is_dir() else steps_saved(out)
         if saved != step:
@@ -143,7 +144,7 @@ def refusals(cell: Cell, photos: Path) -> dict[str, str]:
     def refused(case: str, words: str, **options: Any) -> None:
         kept = steps_saved(cell.root / case)
         ended = cell.run(case, **options)
-        lines = ended.said.strip().splitlines()
+        lines = killed.last_words(ended.said)
         one = ended.code == 2 and len(lines) == 1 and words in lines[0]
         found[case] = "" if one and steps_saved(cell.root / case) >= kept > 0 else f"exit {ended.code}, {ended.said[-300:]}"
 

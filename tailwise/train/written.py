@@ -115,7 +115,7 @@ def misfit(row: Mapping[str, Any]) -> str | None:
     for key, value in row.items():
         if not key.isprintable() or (value is not None and not is_number(value)):
             return f"{_shown(key)} is {_shown(value)}"
-    epoch = row.get("epoch", 0 if all(key == "step" or key.endswith("_step") for key in row) else None)
+    epoch = row.get("epoch", 0 if all(key in ("step", "loss") or key.endswith("_step") for key in row) else None)
     return None if isinstance(epoch, int) and epoch >= 0 else f'"epoch" is {_shown(epoch)}'
 
 

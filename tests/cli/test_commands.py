@@ -46,4 +46,4 @@ def test_help_and_completion_load_nothing_heavy() -> None:
     libraries, ours = (line.split() for line in done.stdout.splitlines())
     assert "shtab" in libraries
     assert not {"torch", "numpy", "jsonargparse", "yaml", "rich", "lightning", "PIL"} & set(libraries)
-    assert {name.split(".")[1] for name in ours} <= {"cli", "errors"}
+    assert {name.split(".")[1] for name in ours} <= {"cli", "errors", "notice"}
