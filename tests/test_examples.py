@@ -52,6 +52,7 @@ def test_a_lightning_module(main: Main) -> None:
 
 
 @pytest.mark.parametrize("main", ["huggingface_trainer"], indirect=True)
+@pytest.mark.filterwarnings("ignore:mtime may not be reliable:UserWarning")  # of transformers 5.0, on fast disks
 def test_the_trainer_of_hugging_face(main: Main, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
