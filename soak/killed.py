@@ -238,6 +238,10 @@ def anywhere(passed: Mapping[str, int], draw: random.Random) -> tuple[str, int]:
     return place, draw.randint(1, passed[place])
 
 
+TELLING = ("needs teacher: training", "continues after step", "doctor, epoch")
+"""How lines begin that say how a run goes, not why it ended."""
+
+
 def last_words(said: str) -> list[str]:
-    """Of what a command said, the lines on why it ended; others tell of a teacher, a finding, or where it goes on."""
-    return [line for line in said.splitlines() if line.startswith("tailwise: ") or "Error" in line]
+    """Of what a command said, all lines but those that are `TELLING`."""
+    return [line for line in said.strip().splitlines() if not line.startswith(TELLING)]

@@ -196,7 +196,6 @@ def gap_figure(
     counts: Tensor,
     replicates: int = REPLICATES,
     seed: int = 0,
-    within: tuple[float, float] = ANYWHERE,
     shares: bool = False,
 ) -> Figure:
     """As `sample_figure`, the mean of a class's values (N,) less that of its ``others`` (M,), as of train and test.
@@ -206,7 +205,7 @@ def gap_figure(
     means, sizes = _class_means(values, labels, counts.numel(), replicates, seed, shares)
     other_means, other_sizes = _class_means(others, other_labels, counts.numel(), replicates, seed + 1, shares)
     smaller = torch.minimum(sizes, other_sizes)
-    return class_figure(means - other_means, smaller, counts, (-1.0, 1.0) if shares else within)
+    return class_figure(means - other_means, smaller, counts, (-1.0, 1.0) if shares else ANYWHERE)
 
 
 def _class_means(

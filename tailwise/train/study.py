@@ -139,11 +139,6 @@ def _passes(model: Network, split: Split, views: MultiView, batch: int, seed: in
     return found
 
 
-def _several(labels: Tensor, classes: int) -> Tensor:
-    """The classes (C,) with two images or more."""
-    return labels.bincount(minlength=classes) > 1
-
-
 def _figures(
     train: Seen, test: Seen, counts: Tensor, size: int, seed: int
 ) -> tuple[dict[str, dict[str, Figure]], dict[str, Any]]:
@@ -167,8 +162,8 @@ def _figures(
             "instance_information": told.nats,
         }
     crossed = information.label_information(test.features, test.labels, counts, seed=seed)
-    both = _several(train.labels, counts.numel()) & _several(test.labels, counts.numel())  # one image teaches a probe nothing
-    asked = both[test.labels]
+    fewer = torch.minimum(*(side.labels.bincount(minlength=counts.numel()) for side in (train, test)))
+    asked = (fewer > 1)[test.labels]  # one image teaches a probe nothing
     moved = information.label_information(
         train.features, train.labels, counts, test.features[asked], test.labels[asked], seed=seed
     )

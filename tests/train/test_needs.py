@@ -110,15 +110,21 @@ def test_a_need_that_nothing_can_fill_costs_no_older_run(tmp_path: Path, done: R
     assert Run(copy).result == done.result
 
 
+def cut_off(folder: Path, monkeypatch: pytest.MonkeyPatch, epoch: int) -> Path:
+    """The recipe of a run with a teacher in ``folder / "run"``, the first of them interrupted that has such an epoch."""
+    (folder / "teacher.yaml").write_text(TEACHER)
+    recipe = gml_recipe(folder, str(folder / "teacher.yaml"))
+    with monkeypatch.context() as patch:
+        interrupt_in(patch, epoch, KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            digits(folder / "run", recipe=recipe, epochs=epoch + 1)
+    return recipe
+
+
 def test_a_run_that_was_cut_off_in_its_teachers_training_keeps_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "teacher.yaml").write_text(TEACHER)
-    recipe = gml_recipe(tmp_path, str(tmp_path / "teacher.yaml"))
-    with monkeypatch.context() as patch:
-        interrupt_in(patch, 0, KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            digits(tmp_path / "run", recipe=recipe, epochs=1)
+    recipe = cut_off(tmp_path, monkeypatch, epoch=0)
     assert resume(tmp_path / "run").result["recipe"] == str(recipe)
 
 
@@ -126,12 +132,7 @@ def test_a_run_that_was_cut_off_in_its_teachers_training_keeps_its_name(
 def test_a_resumed_run_keeps_the_teacher_that_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    (tmp_path / "teacher.yaml").write_text(TEACHER)
-    recipe = gml_recipe(tmp_path, str(tmp_path / "teacher.yaml"))
-    with monkeypatch.context() as patch:
-        interrupt_in(patch, 1, KeyboardInterrupt)
-        with pytest.raises(KeyboardInterrupt):
-            digits(tmp_path / "run", recipe=recipe, epochs=2)
+    cut_off(tmp_path, monkeypatch, epoch=1)
     weights = tmp_path / "run" / "needs" / "teacher" / "model.safetensors"
     before = weights.read_bytes()
     if change == "edited":
